@@ -1,0 +1,37 @@
+# Few verbs, the same everywhere. `make install` needs git, Python 3.11-3.13 and make; nothing needs root.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
+
+.PHONY: install format lint test bench demo clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 14), f"Python 3.11-3.13 wanted, this is {sys.version.split()[0]}"'
+	$(PYTHON) -m venv .venv
+	$(PIP_QUIET) $(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(PIP_QUIET) $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]' --group dev
+	touch $@
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: install
+	$(BIN)/pytest
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+demo: install
+	$(BIN)/python -m tests.demo
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output

@@ -1,0 +1,1 @@
+"""Flask room: HTTP in, HTTP out."""

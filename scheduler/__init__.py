@@ -1,0 +1,1 @@
+"""Scheduler room: decides about residency and clocks, and sweeps what got stuck."""

@@ -1,0 +1,65 @@
+"""Celery as a sender: doorbells for the devices and tasks for the io workers, without importing a worker."""
+
+from __future__ import annotations
+
+import celery
+import redis
+
+from stentor import keys
+from stentor.settings import Settings
+
+SYNTHESIS_QUEUE = "synthesis"
+IO_QUEUE = "io"
+SYNTHESIZE = "stentor.synthesize"
+LOAD = "stentor.load"
+UNLOAD = "stentor.unload"
+
+
+def device_queue(device_id: str) -> str:
+    """Name of the queue that only one device listens to."""
+    return f"device.{device_id}"
+
+
+def create_celery(settings: Settings) -> celery.Celery:
+    """A Celery app that talks to the settings' Redis; rooms add tasks or only send.
+
+    ``broker_transport_options.socket_*`` keep a sender from hanging on a Redis that is away.
+    """
+    app = celery.Celery("stentor", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "global_keyprefix": keys.CELERY_PREFIX,
+            "socket_connect_timeout": 5,
+            "socket_timeout": 30,
+            "socket_keepalive": True,
+        },
+        task_default_queue=IO_QUEUE,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+class Doorbell:
+    """Tells the devices that there is work, at most as often as there are devices to hear it."""
+
+    def __init__(self, app: celery.Celery, client: redis.Redis) -> None:
+        self._app = app
+        self._client = client
+
+    def ring(self) -> bool:
+        """Whether a message was sent: none is while one per device already waits to be heard.
+
+        Raises:
+            kombu.exceptions.OperationalError: Redis does not take the message.
+        """
+        queue = keys.queue(SYNTHESIS_QUEUE)
+        waiting, devices = self._client.pipeline(transaction=False).llen(queue).scard(keys.DEVICES).execute()
+        if waiting >= max(1, devices):
+            return False
+        self._app.send_task(SYNTHESIZE, queue=SYNTHESIS_QUEUE, ignore_result=True, retry=False)
+        return True

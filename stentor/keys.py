@@ -1,0 +1,53 @@
+"""Every Redis key of Stentor, in one place.
+
+| key                                      | type   | what it holds |
+|------------------------------------------|--------|---------------|
+| stentor:job:<id>                         | hash   | a job; its fields are those of ``stentor.job.Job`` |
+| stentor:jobs:<owner>:<state>             | zset   | ids of the owner's jobs in that state, all at score 0: ids sort by time |
+| stentor:lane:<model>:<priority>:<class>  | stream | waiting and claimed jobs; an entry is ``{job: id}``; one group, ``devices`` |
+| stentor:lanes                            | set    | keys of all lanes that ever held a job |
+| stentor:voices                           | hash   | voice name -> the voice as JSON, registered by workers |
+| stentor:keys                             | hash   | SHA-256 of an API key -> what it may do, as JSON |
+| stentor:devices                          | set    | ids of all devices that ever reported |
+| stentor:device:<id>                      | hash   | what a device reported last |
+| stentor:events                           | stream | outcomes as they are settled, capped; what waiting requests read |
+| stentor:beat:<process>:<host>            | string | heartbeat of a process without a device; expires when the process is gone |
+| stentor:celery:*                         |        | Celery's own: queues ``synthesis``, ``io`` and one per device |
+"""
+
+from __future__ import annotations
+
+#: Prefix of all keys of Celery's broker.
+CELERY_PREFIX = "stentor:celery:"
+LANES = "stentor:lanes"
+VOICES = "stentor:voices"
+API_KEYS = "stentor:keys"
+DEVICES = "stentor:devices"
+EVENTS = "stentor:events"
+#: The one consumer group of every lane.
+GROUP = "devices"
+
+
+def job(job_id: str) -> str:
+    """Key of a job's hash."""
+    return f"stentor:job:{job_id}"
+
+
+def jobs(owner: str, state: str) -> str:
+    """Key of the index of an owner's jobs in one state."""
+    return f"stentor:jobs:{owner}:{state}"
+
+
+def device(device_id: str) -> str:
+    """Key of what a device reported last."""
+    return f"stentor:device:{device_id}"
+
+
+def beat(process: str, host: str) -> str:
+    """Key of the heartbeat of a process without a device (``io``, ``scheduler``)."""
+    return f"stentor:beat:{process}:{host}"
+
+
+def queue(name: str) -> str:
+    """Key of a Celery queue's list of messages."""
+    return f"{CELERY_PREFIX}{name}"

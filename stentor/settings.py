@@ -1,0 +1,118 @@
+"""Configuration: it enters once, from ``STENTOR_*`` variables and secret files, into frozen settings."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+from pydantic import Field, SecretStr
+
+from stentor.errors import SettingInvalid, SettingUnknown
+
+PREFIX = "STENTOR_"
+#: A variable of this ending names a file whose content is the value, as Docker and Kubernetes mount secrets.
+FILE_SUFFIX = "_FILE"
+#: Variables that are read before or beside the settings: the CLI's address and key.
+CLIENT_VARIABLES = frozenset({"STENTOR_API_URL", "STENTOR_API_KEY", "STENTOR_DATA_DIR"})
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(pydantic.BaseModel):
+    """Everything that can be set; each field is the variable ``STENTOR_<NAME>``. Units are in the names."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Where Redis or Valkey answers; may hold a password."
+    )
+    s3_endpoint: str = Field("http://127.0.0.1:8333", description="Where S3 answers.")
+    s3_public_endpoint: str | None = Field(
+        None, description="Where clients reach S3, if it is another address; presigned URLs are made for it."
+    )
+    s3_region: str = Field("us-east-1", description="Region for the signature.")
+    s3_bucket: str = Field("stentor", description="Bucket for all objects.", min_length=3, max_length=63)
+    s3_access_key: SecretStr = Field(SecretStr(""), description="S3 access key.")
+    s3_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
+
+    host: str = Field(
+        default_factory=socket.gethostname,
+        description="This machine's name in device ids; two machines must not share it.",
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+    )
+    voices_dir: Path | None = Field(None, description="Folder of Piper voices (`.onnx` beside `.onnx.json`).")
+    default_voice: str = Field("joe", description="The voice of a job that names none.")
+    device_memory_gb: Positive | None = Field(None, description="Cap on a device's memory for models, in GB.")
+
+    max_text_chars: int = Field(10_000, ge=1, le=1_000_000, description="Longest text of a job, in characters.")
+    max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest body of a request, in bytes.")
+    max_jobs_per_request: int = Field(1000, ge=1, le=10_000, description="Most jobs in one request.")
+    max_wait_s: float = Field(60, ge=0, le=600, description="Longest `?wait=` of a request, in seconds.")
+    presign_s: int = Field(3600, ge=1, le=604_800, description="How long an audio URL is good for, in seconds.")
+    retention_s: int = Field(
+        30 * 86_400, ge=60, description="How long a settled job can be asked for, in seconds."
+    )
+
+    merge_window_ms: int = Field(
+        30, ge=0, le=5000, description="How long a free device waits for company when a batch is not full, in ms."
+    )
+    drain_s: Positive = Field(20, description="How long one doorbell task drains lanes, in seconds.")
+    bulk_max_wait_s: Positive = Field(
+        600, description="After this wait a text of lower priority counts as `interactive`, in seconds."
+    )
+    lease_s: Positive = Field(60, description="After this silence a device's jobs are given to others, in seconds.")
+    max_attempts: int = Field(3, ge=1, le=20, description="Deliveries of a job before it fails.")
+    storage_retry_s: Positive = Field(
+        3600, description="How long storing audio is tried again before the job goes back to its lane, in seconds."
+    )
+    ring_after_s: Positive = Field(
+        5, description="The scheduler rings for a lane whose oldest text has waited this long, in seconds."
+    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
+    log_format: str = Field("json", pattern="^(json|console)$", description="`json` lines, or `console` for people.")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """The settings that the ``STENTOR_*`` variables of ``environ`` give; other variables are not looked at.
+
+        Raises:
+            SettingUnknown: a variable that no field reads.
+            SettingInvalid: a value that its field does not allow, or a secret file that cannot be read.
+        """
+        values: dict[str, str] = {}
+        for variable, raw in sorted(environ.items()):
+            if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES:
+                continue
+            field, value = _field_and_value(variable, raw, environ)
+            values[field] = value
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as exc:
+            raise SettingInvalid("; ".join(_sentence(error) for error in exc.errors())) from exc
+
+
+def _field_and_value(variable: str, raw: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    field = variable.removeprefix(PREFIX).lower()
+    if field in Settings.model_fields:
+        return field, raw
+    field = field.removesuffix(FILE_SUFFIX.lower())
+    if not variable.endswith(FILE_SUFFIX) or field not in Settings.model_fields:
+        raise SettingUnknown(f"{variable} is set, but no setting has this name; see docs/reference/settings.md")
+    plain = variable.removesuffix(FILE_SUFFIX)
+    if plain in environ:
+        raise SettingInvalid(f"{variable} and {plain} are both set; keep one")
+    try:
+        return field, Path(raw).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingInvalid(f"{variable} names {raw!r}, which cannot be read as text: {exc}") from exc
+
+
+def _sentence(error: object) -> str:
+    assert isinstance(error, dict)
+    variable = PREFIX + "_".join(str(part) for part in error["loc"]).upper()
+    secret = any(word in variable for word in ("KEY", "URL"))
+    seen = "a value that is kept secret" if secret else repr(error["input"])
+    return f"{variable} is {seen}: {error['msg']}"

@@ -1,0 +1,1 @@
+"""Celery room: claims jobs, packs batches, speaks, stores and settles."""

@@ -1,0 +1,1 @@
+"""Engines: code that loads one kind of model and speaks a batch."""
