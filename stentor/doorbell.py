@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import celery
 import redis
+from kombu.exceptions import OperationalError
 
 from stentor import keys
+from stentor.errors import RedisUnavailable
+from stentor.redis_client import redis_errors
 from stentor.settings import Settings
 
 SYNTHESIS_QUEUE = "synthesis"
@@ -13,6 +16,7 @@ IO_QUEUE = "io"
 SYNTHESIZE = "stentor.synthesize"
 LOAD = "stentor.load"
 UNLOAD = "stentor.unload"
+REMOVE_CANCELED = "stentor.remove_canceled"
 
 
 def device_queue(device_id: str) -> str:
@@ -55,11 +59,29 @@ class Doorbell:
         """Whether a message was sent: none is while one per device already waits to be heard.
 
         Raises:
-            kombu.exceptions.OperationalError: Redis does not take the message.
+            RedisUnavailable: Redis does not take the message.
         """
         queue = keys.queue(SYNTHESIS_QUEUE)
-        waiting, devices = self._client.pipeline(transaction=False).llen(queue).scard(keys.DEVICES).execute()
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.llen(queue)
+            pipe.scard(keys.DEVICES)
+            waiting, devices = pipe.execute()
         if waiting >= max(1, devices):
             return False
-        self._app.send_task(SYNTHESIZE, queue=SYNTHESIS_QUEUE, ignore_result=True, retry=False)
+        self._send(SYNTHESIZE, SYNTHESIS_QUEUE)
         return True
+
+    def order(self, task: str, device_id: str, **arguments: str) -> None:
+        """Send an order (``LOAD``, ``UNLOAD``) to one device; it is heard when the device is free.
+
+        Raises:
+            RedisUnavailable: Redis does not take the message.
+        """
+        self._send(task, device_queue(device_id), **arguments)
+
+    def _send(self, task: str, queue: str, **arguments: str) -> None:
+        try:
+            self._app.send_task(task, kwargs=arguments, queue=queue, ignore_result=True, retry=False)
+        except OperationalError as exc:
+            raise RedisUnavailable(f"Redis does not take messages: {exc}") from exc

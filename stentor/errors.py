@@ -1,45 +1,44 @@
 """Every failure Stentor can name, in one tree.
 
-    StentorError
-    ├── ConfigurationError        the start is refused
-    │   ├── SettingUnknown        setting_unknown
-    │   ├── SettingInvalid        setting_invalid
-    │   └── ProgramMissing        program_missing
-    ├── RequestError              the client can mend it
-    │   ├── JsonInvalid           json_invalid
-    │   ├── ContentTypeUnsupported content_type_unsupported
-    │   ├── BodyTooLarge          body_too_large
-    │   ├── FieldInvalid          field_invalid
-    │   ├── TooManyJobs           too_many_jobs
-    │   ├── CursorInvalid         cursor_invalid
-    │   ├── VoiceUnknown          voice_unknown
-    │   ├── TextEmpty             text_empty
-    │   ├── TextTooLong           text_too_long
-    │   ├── TextInvalid           text_invalid
-    │   └── TextUnspeakable       text_unspeakable
-    ├── AccessError
-    │   ├── KeyMissing            key_missing
-    │   └── KeyInvalid            key_invalid
-    ├── NotFoundError
-    │   ├── PathUnknown           path_unknown
-    │   ├── JobNotFound           job_not_found
-    │   ├── DeviceNotFound        device_not_found
-    │   └── AudioNotFound         audio_not_found
-    ├── ConflictError
-    │   ├── AudioNotReady         audio_not_ready
-    │   ├── JobRunning            job_running
-    │   └── JobSettled            job_settled
-    ├── UnavailableError          trying again later helps
-    │   ├── RedisUnavailable      redis_unavailable
-    │   ├── StorageUnavailable    storage_unavailable
-    │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
-    │   └── VoicesUnknown         voices_unknown
-    └── SynthesisError            one job's outcome
-        ├── EngineFailed          engine_failed
-        ├── EngineCrashed         engine_crashed
-        ├── AudioInvalid          audio_invalid
-        ├── AudioUnencodable      audio_unencodable
-        └── ModelUnavailable      model_unavailable
+StentorError
+├── ConfigurationError        the start is refused
+│   ├── SettingUnknown        setting_unknown
+│   ├── SettingInvalid        setting_invalid
+│   └── ProgramMissing        program_missing
+├── RequestError              the client can mend it
+│   ├── JsonInvalid           json_invalid
+│   ├── ContentTypeUnsupported content_type_unsupported
+│   ├── BodyTooLarge          body_too_large
+│   ├── FieldInvalid          field_invalid
+│   ├── TooManyJobs           too_many_jobs
+│   ├── CursorInvalid         cursor_invalid
+│   ├── VoiceUnknown          voice_unknown
+│   ├── TextEmpty             text_empty
+│   ├── TextTooLong           text_too_long
+│   ├── TextInvalid           text_invalid
+│   └── TextUnspeakable       text_unspeakable
+├── AccessError
+│   ├── KeyMissing            key_missing
+│   └── KeyInvalid            key_invalid
+├── NotFoundError
+│   ├── PathUnknown           path_unknown
+│   ├── JobNotFound           job_not_found
+│   ├── DeviceNotFound        device_not_found
+│   └── AudioNotFound         audio_not_found
+├── ConflictError
+│   ├── AudioNotReady         audio_not_ready
+│   └── JobSettled            job_settled
+├── UnavailableError          trying again later helps
+│   ├── RedisUnavailable      redis_unavailable
+│   ├── StorageUnavailable    storage_unavailable
+│   ├── ApiUnavailable        api_unavailable (seen by the CLI)
+│   └── VoicesUnknown         voices_unknown
+└── SynthesisError            one job's outcome
+    ├── EngineFailed          engine_failed
+    ├── EngineCrashed         engine_crashed
+    ├── AudioInvalid          audio_invalid
+    ├── AudioUnencodable      audio_unencodable
+    └── ModelUnavailable      model_unavailable
 """
 
 from __future__ import annotations
@@ -119,12 +118,6 @@ class TooManyJobs(RequestError):
     code = "too_many_jobs"
 
 
-class CursorInvalid(RequestError):
-    """A cursor that no list of this service gave out."""
-
-    code = "cursor_invalid"
-
-
 class VoiceUnknown(RequestError):
     """No model has a voice of this name."""
 
@@ -147,12 +140,6 @@ class TextInvalid(RequestError):
     """The text has characters that no text has: NUL, control characters, lone surrogates."""
 
     code = "text_invalid"
-
-
-class TextUnspeakable(RequestError):
-    """The text has nothing that a voice could say: no letter and no digit."""
-
-    code = "text_unspeakable"
 
 
 class AccessError(StentorError):
@@ -216,12 +203,6 @@ class AudioNotReady(ConflictError):
     retryable = True
 
 
-class JobRunning(ConflictError):
-    """The job is being spoken at this moment and can no longer be canceled."""
-
-    code = "job_running"
-
-
 class JobSettled(ConflictError):
     """The job already has its outcome."""
 
@@ -263,6 +244,12 @@ class SynthesisError(StentorError):
     """A job's text could not be made into audio; its neighbours in the batch are not concerned."""
 
     code = "synthesis_failed"
+
+
+class TextUnspeakable(RequestError, SynthesisError):
+    """The text has nothing that a voice could say; seen at submission, or by the engine."""
+
+    code = "text_unspeakable"
 
 
 class EngineFailed(SynthesisError):

@@ -1,18 +1,19 @@
 """Every Redis key of Stentor, in one place.
 
-| key                                      | type   | what it holds |
-|------------------------------------------|--------|---------------|
-| stentor:job:<id>                         | hash   | a job; its fields are those of ``stentor.job.Job`` |
-| stentor:jobs:<owner>:<state>             | zset   | ids of the owner's jobs in that state, all at score 0: ids sort by time |
-| stentor:lane:<model>:<priority>:<class>  | stream | waiting and claimed jobs; an entry is ``{job: id}``; one group, ``devices`` |
-| stentor:lanes                            | set    | keys of all lanes that ever held a job |
-| stentor:voices                           | hash   | voice name -> the voice as JSON, registered by workers |
-| stentor:keys                             | hash   | SHA-256 of an API key -> what it may do, as JSON |
-| stentor:devices                          | set    | ids of all devices that ever reported |
-| stentor:device:<id>                      | hash   | what a device reported last |
-| stentor:events                           | stream | outcomes as they are settled, capped; what waiting requests read |
-| stentor:beat:<process>:<host>            | string | heartbeat of a process without a device; expires when the process is gone |
-| stentor:celery:*                         |        | Celery's own: queues ``synthesis``, ``io`` and one per device |
+| key                                     | type   | what it holds |
+|-----------------------------------------|--------|---------------|
+| stentor:job:<id>                        | hash   | a job; its fields are those of ``stentor.job.Job`` |
+| stentor:jobs:<owner>:<state>            | zset   | ids of the owner's jobs in that state at score 0 |
+| stentor:lane:<model>:<priority>:<class> | stream | waiting and claimed jobs as ``{job: id}``; one group |
+| stentor:lanes                           | set    | keys of all lanes that ever held a job |
+| stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
+| stentor:keys                            | hash   | SHA-256 of an API key -> whose it is, as JSON |
+| stentor:devices                         | set    | ids of all devices that ever reported |
+| stentor:device:<id>                     | hash   | what a device reported last |
+| stentor:wanted:<id>                     | string | the residency that was ordered for a device |
+| stentor:events                          | stream | outcomes as they are settled, capped; requests wait on it |
+| stentor:beat:<process>:<host>           | string | heartbeat of a process without a device; expires |
+| stentor:celery:*                        |        | Celery's own: queues ``synthesis``, ``io``, one per device |
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ def jobs(owner: str, state: str) -> str:
 def device(device_id: str) -> str:
     """Key of what a device reported last."""
     return f"stentor:device:{device_id}"
+
+
+def wanted(device_id: str) -> str:
+    """Key of the residency that was ordered for a device."""
+    return f"stentor:wanted:{device_id}"
 
 
 def beat(process: str, host: str) -> str:

@@ -27,7 +27,8 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="Where Redis or Valkey answers; may hold a password."
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Where Redis or Valkey answers; may hold a password.",
     )
     s3_endpoint: str = Field("http://127.0.0.1:8333", description="Where S3 answers.")
     s3_public_endpoint: str | None = Field(
@@ -43,6 +44,11 @@ class Settings(pydantic.BaseModel):
         description="This machine's name in device ids; two machines must not share it.",
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
     )
+    worker_device: str | None = Field(
+        None,
+        description="The device a worker process is pinned to; `stentor worker --device` sets it.",
+        pattern=r"^(cpu|cuda:\d+)$",
+    )
     voices_dir: Path | None = Field(None, description="Folder of Piper voices (`.onnx` beside `.onnx.json`).")
     default_voice: str = Field("joe", description="The voice of a job that names none.")
     device_memory_gb: Positive | None = Field(None, description="Cap on a device's memory for models, in GB.")
@@ -52,12 +58,13 @@ class Settings(pydantic.BaseModel):
     max_jobs_per_request: int = Field(1000, ge=1, le=10_000, description="Most jobs in one request.")
     max_wait_s: float = Field(60, ge=0, le=600, description="Longest `?wait=` of a request, in seconds.")
     presign_s: int = Field(3600, ge=1, le=604_800, description="How long an audio URL is good for, in seconds.")
-    retention_s: int = Field(
-        30 * 86_400, ge=60, description="How long a settled job can be asked for, in seconds."
-    )
+    retention_s: int = Field(30 * 86_400, ge=60, description="How long a settled job can be asked for, in seconds.")
 
     merge_window_ms: int = Field(
-        30, ge=0, le=5000, description="How long a free device waits for company when a batch is not full, in ms."
+        30,
+        ge=0,
+        le=5000,
+        description="How long a free device waits for company when a batch is not full, in ms.",
     )
     drain_s: Positive = Field(20, description="How long one doorbell task drains lanes, in seconds.")
     bulk_max_wait_s: Positive = Field(
@@ -66,7 +73,7 @@ class Settings(pydantic.BaseModel):
     lease_s: Positive = Field(60, description="After this silence a device's jobs are given to others, in seconds.")
     max_attempts: int = Field(3, ge=1, le=20, description="Deliveries of a job before it fails.")
     storage_retry_s: Positive = Field(
-        3600, description="How long storing audio is tried again before the job goes back to its lane, in seconds."
+        3600, description="How long storing audio is tried again before its job fails, in seconds."
     )
     ring_after_s: Positive = Field(
         5, description="The scheduler rings for a lane whose oldest text has waited this long, in seconds."

@@ -1,0 +1,247 @@
+"""A client of the HTTP API: what the command line uses, and what programs may use."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypedDict, cast
+from urllib.parse import quote
+
+import httpx
+
+from stentor.errors import ApiUnavailable, StentorError
+
+#: States in which a job has its outcome.
+SETTLED = frozenset({"succeeded", "failed", "canceled"})
+CONNECT_TIMEOUT_S = 5.0
+#: How long an answer may take beyond the wait that was asked for.
+ANSWER_TIMEOUT_S = 60.0
+#: How long a service that is away or says 503 is tried again, and the pause when it does not say how long.
+PATIENCE_S, PAUSE_S = 30.0, 0.5
+#: One request waits so long for an outcome; waiting longer takes more requests.
+WAIT_STEP_S = 20.0
+
+
+class BatchJson(TypedDict):
+    """The batch a job was spoken in."""
+
+    id: str
+    size: int
+    padding: float
+
+
+class ErrorJson(TypedDict):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+    retryable: bool
+
+
+class JobJson(TypedDict):
+    """A job as the API tells it."""
+
+    id: str
+    state: str
+    text_chars: int
+    voice: str
+    priority: str
+    seed: int
+    format: str
+    metadata: dict[str, Any] | None
+    created_at: str
+    started_at: str | None
+    settled_at: str | None
+    attempts: int
+    audio_s: float | None
+    audio_url: str | None
+    sha256: str | None
+    cached: bool
+    device: str | None
+    batch: BatchJson | None
+    quality: dict[str, Any] | None
+    error: ErrorJson | None
+
+
+class JobPage(TypedDict):
+    """One page of a list of jobs."""
+
+    jobs: list[JobJson]
+    next_cursor: str | None
+
+
+class Problem(StentorError):
+    """The API refused a request; ``code``, ``status`` and the sentence are the API's (RFC 9457)."""
+
+    def __init__(self, *, code: str, status: int, detail: str, retryable: bool = False) -> None:
+        super().__init__(detail)
+        self.code = code  # type: ignore[misc] # the one error whose name comes from elsewhere
+        self.retryable = retryable  # type: ignore[misc]
+        self.status = status
+
+
+class Client:
+    """Talks to one API with one key. Safe for threads.
+
+    A service that is away, or answers 429 or 503, is tried again for ``patience_s``; a request is only repeated when it
+    cannot have been carried out.
+
+    Raises:
+        ApiUnavailable: from every method, when the API does not answer.
+        Problem: from every method, when it refuses.
+    """
+
+    def __init__(self, url: str, key: str, *, patience_s: float = PATIENCE_S) -> None:
+        self.url = url
+        self._patience_s = patience_s
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            # The proxy of this machine is not for a server on loopback.
+            trust_env=not _is_loopback(url),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit_jobs(self, jobs: Sequence[Mapping[str, Any]]) -> list[JobJson]:
+        """Submit up to 1000 jobs in one request; they answer in the order given. All are taken, or none."""
+        answer = self._request("POST", "/v1/jobs", json={"jobs": list(jobs)})
+        return cast("list[JobJson]", answer.json()["jobs"])
+
+    def job(self, job_id: str, *, wait_s: float = 0) -> JobJson:
+        """The job; with ``wait_s`` as soon as it has its outcome, or after that time."""
+        wait = {"wait": f"{wait_s:g}"} if wait_s else {}
+        answer = self._request("GET", f"/v1/jobs/{quote(job_id, safe='')}", params=wait, extra_s=wait_s)
+        return cast("JobJson", answer.json())
+
+    def settled_job(self, job_id: str, *, timeout_s: float = float("inf")) -> JobJson:
+        """The job when it has its outcome, or as it is after ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline - time.monotonic()
+            job = self.job(job_id, wait_s=max(0.0, min(WAIT_STEP_S, left_s)))
+            if job["state"] in SETTLED or left_s <= 0:
+                return job
+
+    def jobs(self, *, state: str | None = None, limit: int | None = None, cursor: str | None = None) -> JobPage:
+        """One page of the key's jobs, newest first."""
+        wanted = {"state": state, "limit": limit, "cursor": cursor}
+        answer = self._request("GET", "/v1/jobs", params={name: v for name, v in wanted.items() if v is not None})
+        return cast("JobPage", answer.json())
+
+    def cancel(self, job_id: str) -> JobJson:
+        """Cancel a job that has not been spoken yet."""
+        return cast("JobJson", self._request("DELETE", f"/v1/jobs/{quote(job_id, safe='')}").json())
+
+    def voices(self) -> list[dict[str, Any]]:
+        """All voices."""
+        return cast("list[dict[str, Any]]", self._request("GET", "/v1/voices").json()["voices"])
+
+    def devices(self) -> list[dict[str, Any]]:
+        """All devices."""
+        return cast("list[dict[str, Any]]", self._request("GET", "/v1/devices").json()["devices"])
+
+    def load(self, device_id: str) -> None:
+        """Ask a device to load its model."""
+        self._request("POST", f"/v1/devices/{quote(device_id, safe='/:')}/load")
+
+    def unload(self, device_id: str) -> None:
+        """Ask a device to unload its model."""
+        self._request("POST", f"/v1/devices/{quote(device_id, safe='/:')}/unload")
+
+    def audio(self, job_id: str) -> bytes:
+        """The audio file of a job that succeeded."""
+        path = f"/v1/jobs/{quote(job_id, safe='')}/audio"
+        answer = self._request("GET", path)
+        if not answer.is_redirect:
+            return answer.content
+        with contextlib.suppress(httpx.TransportError):
+            # A presigned URL carries its own proof; S3 refuses a request that brings a second one.
+            stored = httpx.get(
+                answer.headers["Location"],
+                timeout=ANSWER_TIMEOUT_S,
+                trust_env=not _is_loopback(answer.headers["Location"]),
+            )
+            if stored.is_success:
+                return stored.content
+        # The storage cannot be reached from here (another machine's loopback): through the API, then.
+        return self._request("GET", path, params={"inline": "1"}).content
+
+    def save_audio(self, job_id: str, path: Path) -> int:
+        """Write the audio of a job to ``path``, whole or not at all; its number of bytes."""
+        body = self.audio(job_id)
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            unfinished.write_bytes(body)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return len(body)
+
+    def _request(self, method: str, path: str, *, extra_s: float = 0, **rest: Any) -> httpx.Response:
+        deadline = time.monotonic() + self._patience_s
+        timeout = httpx.Timeout(ANSWER_TIMEOUT_S + extra_s, connect=CONNECT_TIMEOUT_S)
+        while True:
+            with self._transport_errors():
+                try:
+                    answer = self._http.request(method, path, timeout=timeout, **rest)
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(PAUSE_S)
+                    continue
+            if answer.status_code not in (429, 503) or time.monotonic() > deadline:
+                break
+            time.sleep(_retry_after_s(answer))
+        if answer.is_error:
+            raise _problem(answer)
+        return answer
+
+    @contextlib.contextmanager
+    def _transport_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            raise ApiUnavailable(f"{self.url} does not answer: {str(exc) or type(exc).__name__}") from exc
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    with contextlib.suppress(ValueError):
+        return min(10.0, max(0.1, float(answer.headers.get("Retry-After", ""))))
+    return PAUSE_S
+
+
+def _problem(answer: httpx.Response) -> Problem:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    return Problem(
+        code=str(body.get("code", "http_error")),
+        status=answer.status_code,
+        detail=str(body.get("detail") or f"{answer.request.url} answered {answer.status_code}"),
+        retryable=bool(body.get("retryable", answer.status_code in (429, 503))),
+    )
+
+
+def _is_loopback(url: str) -> bool:
+    with contextlib.suppress(httpx.InvalidURL):
+        return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+    return False

@@ -1,0 +1,57 @@
+"""Logs: every line is an event, a fixed action word plus fields."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from stentor.settings import Settings
+
+#: Tracebacks without the values of local variables: those hold texts and keys.
+_TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+_SHARED: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.EventRenamer("action"),
+]
+
+
+def configure(settings: Settings, *, room: str) -> None:
+    """Send all events of this process to standard error, one a line; libraries' own messages among them."""
+    if settings.log_format == "json":
+        renderer: list[Processor] = [
+            _TRACEBACK,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        renderer = [structlog.dev.ConsoleRenderer(event_key="action")]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for noisy in ("botocore", "boto3", "urllib3", "celery", "kombu", "amqp", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.bind_contextvars(room=room)
+
+
+def get(name: str, **fields: Any) -> FilteringBoundLogger:
+    """The logger of a module; ``fields`` stand in each of its lines."""
+    logger: FilteringBoundLogger = structlog.get_logger(name, **fields)
+    return logger

@@ -1,0 +1,40 @@
+-- Hand waiting jobs of one lane to a device and mark them running.
+--
+-- KEYS[1]  the lane
+-- ARGV[1]  consumer group
+-- ARGV[2]  the device, which is the consumer's name
+-- ARGV[3]  at most so many
+-- ARGV[4]  now, seconds since the epoch
+-- ARGV[5]  'new': jobs that no device ever held
+--          'own': jobs that an earlier process of this device held when it ended
+--          'lost': jobs whose device has been silent, or that were given back
+-- ARGV[6]  with 'lost', after how many ms of silence
+-- Answer   list of {entry, {job field, value, ...}}
+local lane, group, device, count, now, mode = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local entries = {}
+if mode == 'lost' then
+  entries = redis.call('XAUTOCLAIM', lane, group, device, ARGV[6], '0', 'COUNT', count)[2]
+else
+  local from = mode == 'own' and '0' or '>'
+  local answer = redis.call('XREADGROUP', 'GROUP', group, device, 'COUNT', count, 'STREAMS', lane, from)
+  if answer then entries = answer[1][2] end
+end
+
+local claimed = {}
+for _, item in ipairs(entries) do
+  local entry, values = item[1], item[2]
+  local id = values and values[2]
+  local job = id and 'stentor:job:' .. id
+  local owner = job and redis.call('HGET', job, 'owner')
+  if owner then
+    redis.call('HINCRBY', job, 'attempts', 1)
+    redis.call('HSET', job, 'state', 'running', 'started_at', now, 'device', device)
+    redis.call('ZREM', 'stentor:jobs:' .. owner .. ':queued', id)
+    redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id)
+    claimed[#claimed + 1] = {entry, redis.call('HGETALL', job)}
+  else
+    redis.call('XACK', lane, group, entry)
+    redis.call('XDEL', lane, entry)
+  end
+end
+return claimed

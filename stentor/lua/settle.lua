@@ -1,0 +1,28 @@
+-- Record a job's one outcome, once. Only the delivery that still holds the job may do it.
+--
+-- KEYS[1]  the job's hash
+-- KEYS[2]  the lane
+-- KEYS[3]  stentor:events
+-- ARGV[1]  consumer group
+-- ARGV[2]  the device
+-- ARGV[3]  entry in the lane
+-- ARGV[4]  the delivery: the job's number of attempts when it was claimed
+-- ARGV[5]  outcome: succeeded or failed
+-- ARGV[6]  now, seconds since the epoch
+-- ARGV[7]  seconds for which the settled job is kept
+-- ARGV[8]  most events that are kept
+-- ARGV[9..] fields and values of the outcome
+-- Answer   1 if the outcome was recorded, 0 if this delivery no longer holds the job
+local job, lane, group, device, entry = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
+local known = redis.call('HMGET', job, 'state', 'attempts', 'owner', 'id')
+if known[1] ~= 'running' or known[2] ~= ARGV[4] then return 0 end
+if #redis.call('XPENDING', lane, group, entry, entry, 1, device) == 0 then return 0 end
+
+redis.call('XACK', lane, group, entry)
+redis.call('XDEL', lane, entry)
+redis.call('HSET', job, 'state', ARGV[5], 'settled_at', ARGV[6], unpack(ARGV, 9))
+redis.call('EXPIRE', job, ARGV[7])
+redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':running', known[4])
+redis.call('ZADD', 'stentor:jobs:' .. known[3] .. ':' .. ARGV[5], 0, known[4])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[8], '*', 'job', known[4], 'state', ARGV[5])
+return 1

@@ -1,0 +1,47 @@
+"""Frozen dataclasses as Redis hashes: one field each, text as it is, everything else as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
+
+
+def encode(value: Any) -> str:
+    """A value as text: JSON, but for what is text already."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def to_fields(record: DataclassInstance) -> dict[str, str]:
+    """The record as a hash, absent (None) values left out."""
+    values = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
+    return {name: encode(value) for name, value in values if value is not None}
+
+
+def to_items(record: DataclassInstance) -> list[str]:
+    """The record's hash as ``HSET`` takes it: name, value, name, value."""
+    return [part for pair in to_fields(record).items() for part in pair]
+
+
+def from_fields(kind: type[Record], fields: Mapping[str, str]) -> Record:
+    """The record that ``to_fields`` wrote; fields that this release does not know are passed over."""
+    decoders = _decoders(kind)
+    return kind(**{name: decoders[name](raw) for name, raw in fields.items() if name in decoders})
+
+
+@functools.cache
+def _decoders(kind: type[DataclassInstance]) -> dict[str, Callable[[str], Any]]:
+    return {field.name: _decoder(str(field.type)) for field in dataclasses.fields(kind)}
+
+
+def _decoder(annotation: str) -> Callable[[str], Any]:
+    if annotation.startswith("tuple"):
+        return lambda raw: tuple(json.loads(raw))
+    return str if annotation.removesuffix(" | None") == "str" else json.loads

@@ -1,0 +1,150 @@
+"""Objects in S3 through boto3: audio now, voices and bulks later. The keys are built here and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stentor.errors import AudioNotFound, StorageUnavailable
+from stentor.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+#: Size of the pieces in which an object is passed on.
+STREAM_BYTES = 64 * 1024
+#: Codes with which S3 servers say that an object or bucket is not there.
+MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+
+
+def audio_key(job_id: str, created_at_s: float, extension: str) -> str:
+    """Where a job's audio lies; it depends on the job alone, so that speaking again overwrites itself."""
+    day = datetime.fromtimestamp(created_at_s, UTC)
+    return f"audio/{day:%Y/%m/%d}/{job_id}.{extension}"
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise ours for what boto3 raises within: ``AudioNotFound`` for a missing object, else unavailable."""
+    try:
+        yield
+    except ClientError as exc:
+        code = exc.response.get("Error", {}).get("Code", "")
+        if code in MISSING_CODES:
+            raise AudioNotFound(f"the storage has no such object ({code})") from exc
+        raise StorageUnavailable(f"the storage refused the request: {code}: {exc}") from exc
+    except BotoCoreError as exc:
+        raise StorageUnavailable(f"the storage does not answer: {exc}") from exc
+
+
+class Storage:
+    """The bucket that holds everything. Safe for threads.
+
+    Raises:
+        StorageUnavailable: from every method that goes to the network, when S3 does not answer or refuses.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.bucket = settings.s3_bucket
+
+    def _client(self, endpoint: str) -> S3Client:
+        settings = self._settings
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=settings.s3_access_key.get_secret_value(),
+            aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=3,
+                read_timeout=30,
+                retries={"mode": "standard", "max_attempts": 2},
+                max_pool_connections=32,
+                # Servers other than AWS's do not all know the checksums that boto3 would add by default.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    @functools.cached_property
+    def client(self) -> S3Client:
+        """The client for our own reads and writes."""
+        return self._client(self._settings.s3_endpoint)
+
+    @functools.cached_property
+    def _public(self) -> S3Client:
+        return self._client(self._settings.s3_public_endpoint or self._settings.s3_endpoint)
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket unless it is there."""
+        with storage_errors():
+            try:
+                self.client.head_bucket(Bucket=self.bucket)
+            except ClientError as exc:
+                if exc.response.get("Error", {}).get("Code") not in MISSING_CODES:
+                    raise
+                self.client.create_bucket(Bucket=self.bucket)
+
+    def check(self) -> None:
+        """Return when the bucket answers.
+
+        Raises:
+            StorageUnavailable: it does not, or it is not there.
+        """
+        try:
+            with storage_errors():
+                self.client.head_bucket(Bucket=self.bucket)
+        except AudioNotFound as exc:
+            raise StorageUnavailable(f"the storage has no bucket {self.bucket!r}") from exc
+
+    def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Write an object whole; an older one of this key is replaced."""
+        with storage_errors():
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of an object.
+
+        Raises:
+            AudioNotFound: there is no such object.
+        """
+        with storage_errors():
+            return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object in pieces; it is opened at once, so that a missing one is found here.
+
+        Raises:
+            AudioNotFound: there is no such object.
+        """
+        with storage_errors():
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        return body.iter_chunks(STREAM_BYTES)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        with storage_errors():
+            self.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def url(self, key: str, *, filename: str, content_type: str) -> str:
+        """A presigned URL that gives the object for ``presign_s`` seconds to whoever has it. No network."""
+        return self._public.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'inline; filename="{filename}"',
+                "ResponseContentType": content_type,
+            },
+            ExpiresIn=self._settings.presign_s,
+        )

@@ -1,0 +1,137 @@
+"""The job store: jobs go in through a submission, are looked at, listed, and canceled."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Sequence
+
+import redis
+
+from stentor import keys
+from stentor.errors import JobNotFound, JobSettled
+from stentor.job import QUEUED, STATES, Job
+from stentor.lanes import Lane, LaneState
+from stentor.record import from_fields, to_items
+from stentor.redis_client import redis_errors, script, text_map
+
+#: Outcomes kept for requests that wait. One that reads slower than this many outcomes looks at its job anyway.
+EVENTS_KEPT = 10_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """Part of a list of jobs, newest first; ``next_cursor`` asks for what follows, None if nothing does."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class JobStore:
+    """Jobs in Redis, as clients see them. Safe for threads.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer; nothing is half-written then.
+    """
+
+    def __init__(self, client: redis.Redis, *, retention_s: int) -> None:
+        self._client = client
+        self._retention_s = retention_s
+        self._submit = script(client, "submit")
+        self._cancel = script(client, "cancel")
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put queued jobs into their lanes, all or none; when this returns, Redis has them."""
+        packed = [
+            {
+                "job": keys.job(job.id),
+                "id": job.id,
+                "lane": job.lane,
+                "index": keys.jobs(job.owner, QUEUED),
+                "fields": to_items(job),
+            }
+            for job in jobs
+        ]
+        with redis_errors():
+            self._submit(keys=[keys.LANES], args=[keys.GROUP, json.dumps(packed)])
+
+    def get(self, job_id: str, owner: str) -> Job:
+        """The job as it is now.
+
+        Raises:
+            JobNotFound: this owner has no job of this id.
+        """
+        with redis_errors():
+            fields = text_map(self._client.hgetall(keys.job(job_id)))
+        if fields.get("owner") != owner:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        return from_fields(Job, fields)
+
+    def cancel(self, job_id: str, owner: str) -> Job:
+        """The job, canceled; a device that is just speaking it throws the audio away.
+
+        Raises:
+            JobNotFound: this owner has no job of this id.
+            JobSettled: the job already has its outcome.
+        """
+        with redis_errors():
+            answer = self._cancel(
+                keys=[keys.job(job_id), keys.EVENTS],
+                args=[keys.GROUP, owner, time.time(), self._retention_s, EVENTS_KEPT],
+            )
+        if answer == -1:
+            raise JobNotFound(f"there is no job {job_id!r}")
+        job = self.get(job_id, owner)
+        if answer == 0:
+            raise JobSettled(f"the job is {job.state}; only a queued or running job can be canceled")
+        return job
+
+    def list(self, owner: str, *, states: Iterable[str] = STATES, limit: int, after: str | None = None) -> JobPage:
+        """The owner's jobs in these states, newest first, from the one that follows ``after`` on."""
+        upper = f"({after}" if after else "+"
+        wanted = list(states)
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for state in wanted:
+                pipe.zrevrangebylex(keys.jobs(owner, state), upper, "-", 0, limit + 1)
+            ids = sorted({job_id for found in pipe.execute() for job_id in found}, reverse=True)
+            more, ids = len(ids) > limit, ids[:limit]
+            pipe = self._client.pipeline(transaction=False)
+            for job_id in ids:
+                pipe.hgetall(keys.job(job_id))
+            hashes = pipe.execute()
+            self._forget(owner, wanted, [job_id for job_id, fields in zip(ids, hashes, strict=True) if not fields])
+        jobs = [from_fields(Job, fields) for fields in hashes if fields]
+        return JobPage(jobs=jobs, next_cursor=ids[-1] if more else None)
+
+    def _forget(self, owner: str, states: Iterable[str], expired: Sequence[str]) -> None:
+        """Take ids out of the index whose job has expired."""
+        if expired:
+            for state in states:
+                self._client.zrem(keys.jobs(owner, state), *expired)
+
+
+class Backlog:
+    """What waits, for whoever decides what to do next: a device, or the scheduler."""
+
+    def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
+        self._waiting = script(client, "waiting")
+        self._lease_ms = round(lease_s * 1000)
+
+    def lanes(self, now_s: float) -> list[LaneState]:
+        """All lanes in which something waits.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with redis_errors():
+            rows = self._waiting(keys=[keys.LANES], args=[keys.GROUP, self._lease_ms])
+        return [
+            LaneState(
+                lane=Lane.from_key(key),
+                waiting=int(waiting),
+                oldest_wait_s=max(0.0, now_s - int(came_ms) / 1000),
+            )
+            for key, waiting, came_ms in rows
+        ]
