@@ -1,0 +1,83 @@
+"""The Flask factory of the HTTP API. Importing this module has no effect; ``create_app`` reads the settings."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from typing import Any
+
+from flask import Request, Response, redirect
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+from flask_openapi3_scalar.plugins import RegisterPlugin
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from api import catalogue, health, jobs, openapi, problems
+from api.services import Services
+from stentor import log
+from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid
+from stentor.settings import Settings
+
+
+class JsonRequest(Request):
+    """A request whose body is a JSON object or is refused by name, whoever asks for it and however silently."""
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
+        """The body as an object.
+
+        Raises:
+            ContentTypeUnsupported, JsonInvalid, FieldInvalid: it is something else.
+        """
+        if not self.is_json:
+            raise ContentTypeUnsupported(
+                f"the body is {self.mimetype or 'of no content type'}; application/json is wanted"
+            )
+        try:
+            body = self.json_module.loads(self.get_data(cache=cache))
+        except RequestEntityTooLarge:
+            raise
+        except (ValueError, RecursionError) as exc:
+            raise JsonInvalid(f"the body is not JSON: {exc}") from exc
+        if not isinstance(body, dict):
+            raise FieldInvalid(f"the body is a JSON {type(body).__name__}; an object is wanted")
+        return body
+
+
+def create_app(settings: Settings | None = None) -> OpenAPI:
+    """The API as a WSGI app; settings come from the environment unless they are given."""
+    settings = settings or Settings.from_environ(os.environ)
+    log.configure(settings, room="api")
+    app = OpenAPI(
+        "api",
+        info=Info(
+            title="Stentor",
+            version=importlib.metadata.version("stentor"),
+            description="Batch text-to-speech: submit texts, and fetch the audio when it is spoken.",
+        ),
+        security_schemes={"key": {"type": "http", "scheme": "bearer"}},
+        validation_error_callback=problems.from_pydantic,
+        doc_ui=False,
+    )
+    app.request_class = JsonRequest
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["stentor"] = Services.connect(settings)
+    problems.install(app)
+    for room in (jobs, catalogue, health):
+        app.register_api(room.blueprint)
+    _add_docs(app, settings)
+    return app
+
+
+def _add_docs(app: OpenAPI, settings: Settings) -> None:
+    """`/openapi.json`, and a page at `/docs` that is drawn from it by files of our own, none from elsewhere."""
+    described = openapi.describe(app.api_doc, settings)
+    app.register_blueprint(RegisterPlugin.register(doc_url="../openapi.json"), url_prefix="/docs")
+
+    @app.route("/openapi.json")
+    def openapi_json() -> dict[str, Any]:
+        return described
+
+    @app.route("/docs")
+    def docs() -> Response:
+        return redirect("/docs/scalar")  # type: ignore[return-value]

@@ -1,0 +1,61 @@
+"""`/v1/voices` and `/v1/devices`: what there is to speak with, and on what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from api.auth import authenticate
+from api.schemas import DeviceOut, DevicePath, DevicesOut, NoQuery, VoiceOut, VoicesOut
+from api.services import services
+from stentor.doorbell import LOAD, UNLOAD
+
+blueprint = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_security=[{"key": []}])
+blueprint.before_request(authenticate)
+_VOICES, _DEVICES = [Tag(name="voices")], [Tag(name="devices")]
+
+
+@blueprint.get("/voices", tags=_VOICES, responses={200: VoicesOut})
+def list_voices(query: NoQuery) -> dict[str, Any]:
+    """List the voices that a job may name."""
+    default = services().settings.default_voice
+    voices = [
+        VoiceOut(
+            name=voice.name,
+            model=voice.model,
+            engine=voice.engine,
+            languages=list(voice.languages),
+            sample_rate_hz=voice.sample_rate_hz,
+            speaker=voice.speaker,
+            description=voice.description,
+            default=voice.name == default,
+        )
+        for voice in services().voices.all()
+    ]
+    return VoicesOut(voices=voices).model_dump(mode="json")
+
+
+@blueprint.get("/devices", tags=_DEVICES, responses={200: DevicesOut})
+def list_devices(query: NoQuery) -> dict[str, Any]:
+    """List the devices and what each does."""
+    return DevicesOut(devices=[DeviceOut.of(status) for status in services().devices.list()]).model_dump(mode="json")
+
+
+@blueprint.post("/devices/<path:device_id>/unload", tags=_DEVICES, responses={202: DeviceOut})
+def unload_device(path: DevicePath) -> tuple[dict[str, Any], int]:
+    """Take the models off a device after its batch. Its next text brings one back."""
+    return _order(UNLOAD, path.device_id)
+
+
+@blueprint.post("/devices/<path:device_id>/load", tags=_DEVICES, responses={202: DeviceOut})
+def load_device(path: DevicePath) -> tuple[dict[str, Any], int]:
+    """Bring the default model onto a device."""
+    return _order(LOAD, path.device_id)
+
+
+def _order(task: str, device_id: str) -> tuple[dict[str, Any], int]:
+    status = services().devices.get(device_id)
+    services().doorbell.order(task, status.id)
+    return DeviceOut.of(status).model_dump(mode="json"), 202

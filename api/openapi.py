@@ -1,0 +1,81 @@
+"""The OpenAPI description, completed with what the models cannot say: problems per endpoint and the set limits."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from api.problems import CONTENT_TYPE
+from api.schemas import ProblemOut
+from stentor.formats import FORMATS
+from stentor.settings import Settings
+
+#: Statuses that endpoints may answer with, beyond their own, and why.
+_PROBLEMS = {
+    "400": "The body is not JSON.",
+    "401": "No API key, or not one that was given out.",
+    "404": "There is no such thing, or it is not yours.",
+    "409": "It is not in a state in which this can be done.",
+    "413": "The body is too large.",
+    "415": "The body is of another content type.",
+    "422": "A field is wrong; `errors` names each.",
+    "503": "Redis or the storage does not answer; `Retry-After` says when to try again.",
+}
+
+
+def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The description that flask-openapi3 generated, made whole."""
+    spec = copy.deepcopy(generated)
+    schemas = spec["components"]["schemas"]
+    schemas.update(_schema_of_problem())
+    for path, item in spec["paths"].items():
+        for method, operation in item.items():
+            operation["responses"] = _responses(path, method, operation)
+    _limit(schemas, settings)
+    return spec
+
+
+def _schema_of_problem() -> dict[str, Any]:
+    schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+    parts: dict[str, Any] = schema.pop("$defs", {})
+    return {**parts, "ProblemOut": schema}
+
+
+def _responses(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
+    own = {status: answer for status, answer in operation.get("responses", {}).items() if status != "422"}
+    statuses = {"422"} if operation.get("parameters") or "requestBody" in operation else set()
+    if path.startswith("/v1"):
+        statuses |= {"401", "503"}
+    if "{" in path:
+        statuses |= {"404"}
+    if method == "delete" or path.endswith("/audio"):
+        statuses |= {"409"}
+    if "requestBody" in operation:
+        statuses |= {"400", "413", "415"}
+    if path.endswith("/audio"):
+        own = _audio_responses()
+    if "503" in own:
+        statuses -= {"503"}
+    problem = {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+    answers = {status: {"description": _PROBLEMS[status], "content": {CONTENT_TYPE: problem}} for status in statuses}
+    return dict(sorted({**own, **answers}.items()))
+
+
+def _audio_responses() -> dict[str, Any]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "200": {
+            "description": "The audio, with `inline=1`.",
+            "content": {form.content_type: binary for form in FORMATS.values()},
+        },
+        "302": {
+            "description": "Where the audio lies in the storage.",
+            "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+        },
+    }
+
+
+def _limit(schemas: dict[str, Any], settings: Settings) -> None:
+    text = schemas["JobRequest"]["properties"]["text"]
+    text |= {"minLength": 1, "maxLength": settings.max_text_chars}
+    schemas["JobListRequest"]["properties"]["jobs"]["maxItems"] = settings.max_jobs_per_request

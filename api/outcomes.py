@@ -1,0 +1,87 @@
+"""Waiting for outcomes: one thread reads the event stream and wakes the requests that wait, however many there are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import redis
+
+from stentor import keys, log
+from stentor.job import Job
+from stentor.redis_client import text_map
+
+_log = log.get(__name__)
+
+#: How long one read of the event stream blocks, in ms; less than the client's patience for an answer.
+BLOCK_MS = 5000
+#: A waiting request looks at its job at least this often, should an event have been trimmed away unseen, in seconds.
+LOOK_EVERY_S = 5.0
+#: Pause after Redis did not answer, in seconds.
+AWAY_PAUSE_S = 0.5
+
+
+class Outcomes:
+    """Wakes whoever waits for a job's outcome. Safe for threads; its own thread starts with the first wait."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wait(self, job_id: str, look: Callable[[], Job], timeout_s: float) -> Job:
+        """The job as ``look`` finds it once it is settled, or as it is after ``timeout_s``."""
+        until = time.monotonic() + timeout_s
+        job = look()
+        if job.settled or timeout_s <= 0:
+            return job
+        self._listen()
+        woken = threading.Event()
+        with self._lock:
+            self._waiting[job_id].add(woken)
+        try:
+            # Looked at after the event is in place: an outcome between the two is not missed.
+            while not (job := look()).settled and (left_s := until - time.monotonic()) > 0:
+                woken.wait(min(left_s, LOOK_EVERY_S))
+        finally:
+            with self._lock:
+                self._waiting[job_id].discard(woken)
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]
+        return job
+
+    def _listen(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        seen = "$"
+        while True:
+            try:
+                answer = self._client.xread({keys.EVENTS: seen}, count=1000, block=BLOCK_MS)
+            except redis.RedisError as exc:
+                _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=AWAY_PAUSE_S)
+                time.sleep(AWAY_PAUSE_S)
+                continue
+            for entry, fields in _entries(answer):
+                seen = entry
+                self._wake(fields["job"])
+
+    def _wake(self, job_id: str) -> None:
+        with self._lock:
+            for woken in self._waiting.get(job_id, ()):
+                woken.set()
+
+
+def _entries(answer: object) -> list[tuple[str, dict[str, str]]]:
+    """The entries of one stream in what XREAD answered: a map with RESP3, a list of pairs with RESP2."""
+    if not answer:
+        return []
+    streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]  # type: ignore[attr-defined]
+    flat = [entry for entries in streams for entry in (entries[0] if isinstance(entries[0], list) else entries)]
+    return [(entry, text_map(fields)) for entry, fields in flat]

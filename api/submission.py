@@ -1,0 +1,60 @@
+"""From requests to jobs: texts cleaned, voices looked up, lanes chosen, every wrong field named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.problems import Invalid
+from api.schemas import JobRequest
+from api.services import Services
+from stentor.errors import RequestError, TooManyJobs
+from stentor.job import Job, new_id
+from stentor.lanes import Lane
+from stentor.text import clean
+
+
+def jobs_from(requests: Sequence[JobRequest], *, owner: str, services: Services, many: bool) -> list[Job]:
+    """A job for each request, in order; none is stored yet.
+
+    Raises:
+        TooManyJobs: more requests than one submission may have.
+        Invalid: texts or voices that are wrong; all of them are named.
+        VoicesUnknown, RedisUnavailable: voices cannot be looked up.
+    """
+    most = services.settings.max_jobs_per_request
+    if len(requests) > most:
+        raise TooManyJobs(f"the request has {len(requests)} jobs; at most {most} are wanted")
+    jobs: list[Job] = []
+    wrong: list[dict[str, str]] = []
+    for at, request in enumerate(requests):
+        place = f"jobs.{at}." if many else ""
+        try:
+            field = "text"
+            text = clean(request.text, max_chars=services.settings.max_text_chars)
+            field = "voice"
+            voice = services.voices.get(request.voice or services.settings.default_voice)
+        except RequestError as exc:
+            wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
+            continue
+        jobs.append(_job(request, text=text, voice=voice.name, model=voice.model, owner=owner))
+    if wrong:
+        raise Invalid(wrong)
+    return jobs
+
+
+def _job(request: JobRequest, *, text: str, voice: str, model: str, owner: str) -> Job:
+    lane = Lane.of(model=model, priority=request.priority, text_chars=len(text))
+    return Job(
+        id=new_id(),
+        owner=owner,
+        text=text,
+        voice=voice,
+        model=model,
+        lane=lane.key,
+        speed=request.speed,
+        seed=request.seed,
+        format=request.format,
+        sample_rate_hz=request.sample_rate_hz,
+        priority=request.priority,
+        metadata=request.metadata,
+    )

@@ -1,0 +1,82 @@
+"""Real neighbours for the tests: one Valkey and one S3 server for the whole run, emptied between tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from api.app import create_app
+from stentor import keys
+from stentor.access import KeyStore
+from stentor.embedded import Neighbours, neighbours
+from stentor.errors import ProgramMissing
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.voice import Voice
+from tests.factories import TONE
+
+#: The owner whose key the tests' client sends.
+OWNER = "acme"
+
+
+@pytest.fixture(scope="session")
+def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """A running Valkey and S3 server; missing programs skip on a laptop and fail in CI."""
+    try:
+        with neighbours(tmp_path_factory.mktemp("near")) as running:
+            yield running
+    except ProgramMissing as exc:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(exc.detail)
+
+
+@pytest.fixture(scope="session")
+def settings(near: Neighbours) -> Settings:
+    """Settings that point to the neighbours."""
+    made = Settings.from_environ({**near.environ, "STENTOR_HOST": "testhost", "STENTOR_DEFAULT_VOICE": TONE})
+    Storage(made).ensure_bucket()
+    return made
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[redis.Redis]:
+    """A client of an empty Redis."""
+    made = connect(settings)
+    made.flushall()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    """The bucket; objects of other tests may be in it."""
+    return Storage(settings)
+
+
+@pytest.fixture
+def api_key(client: redis.Redis) -> str:
+    """A key of ``OWNER``."""
+    return KeyStore(client).create(owner=OWNER, name="tests")
+
+
+@pytest.fixture
+def http(client: redis.Redis, settings: Settings, api_key: str) -> Iterator[FlaskClient]:
+    """A client of the API that sends ``OWNER``'s key; one voice is registered."""
+    register_voice(client)
+    app = create_app(settings)
+    app.testing = True
+    with app.test_client() as made:
+        made.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {api_key}"
+        yield made
+
+
+def register_voice(client: redis.Redis, name: str = TONE) -> None:
+    """Do what a worker does when it starts."""
+    voice = Voice(name=name, model=name, engine="tone", languages=("en_US",), sample_rate_hz=16_000)
+    client.hset(keys.VOICES, name, voice.to_json())
