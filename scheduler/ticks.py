@@ -1,0 +1,66 @@
+"""The scheduler's ticks: for now it rings for lanes that wait without a doorbell, and says that it is there."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+
+from stentor import keys, log
+from stentor.doorbell import Doorbell, create_celery
+from stentor.errors import RedisUnavailable
+from stentor.lanes import LaneState
+from stentor.redis_client import connect, redis_errors
+from stentor.settings import Settings
+from stentor.store import Backlog
+
+_log = log.get(__name__)
+
+#: Between two ticks, in seconds.
+TICK_S = 1.0
+#: How long a heartbeat is good for, in seconds.
+BEAT_GOOD_FOR_S = 15
+
+
+def overlooked(lanes: Iterable[LaneState], *, ring_after_s: float) -> list[LaneState]:
+    """Lanes that have waited so long that their doorbell may have been lost. A doorbell too many costs nothing."""
+    return [state for state in lanes if state.oldest_wait_s >= ring_after_s]
+
+
+class Scheduler:
+    """Looks at the lanes once a tick."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = connect(settings)
+        self._backlog = Backlog(self._client, lease_s=settings.lease_s)
+        self._doorbell = Doorbell(create_celery(settings), self._client)
+
+    def run(self, stopping: threading.Event) -> None:
+        """Tick until ``stopping``; Redis being away is said once and waited out."""
+        away = False
+        while not stopping.is_set():
+            try:
+                self.tick(time.time())
+                away = False
+            except RedisUnavailable as exc:
+                if not away:
+                    _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=TICK_S)
+                away = True
+            stopping.wait(TICK_S)
+
+    def tick(self, now_s: float) -> bool:
+        """Whether it rang.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+        """
+        with redis_errors():
+            self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
+        late = overlooked(self._backlog.lanes(now_s), ring_after_s=self._settings.ring_after_s)
+        rang = bool(late) and self._doorbell.ring()
+        if rang:
+            oldest = max(late, key=lambda state: state.oldest_wait_s)
+            _log.info("rang_again", lane=oldest.lane.key, wait_s=round(oldest.oldest_wait_s, 3))
+        return rang

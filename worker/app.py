@@ -1,0 +1,107 @@
+"""The Celery app of device workers and io workers: what is configured, and what happens in which process.
+
+A worker with ``STENTOR_WORKER_DEVICE`` has one prefork child, and that child is the device: engines, claims and
+heartbeats live there. When it ends, for whatever reason, Celery starts another, which takes over what it left.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from typing import Any
+
+import celery
+import redis
+from celery.signals import (
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
+
+from stentor import keys, log
+from stentor.doorbell import create_celery
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from worker.device import Device
+
+_log = log.get(__name__)
+
+#: Seconds that a child may take until Celery takes it for stuck: loading a large model takes minutes.
+START_S = 900
+#: An io worker's heartbeat: how often, and after how long without one it is gone, in seconds.
+BEAT_EVERY_S, BEAT_GOOD_FOR_S = 5, 20
+
+#: Set in the worker's parent when it is told to stop, seen by the child that drains.
+_stopping = multiprocessing.get_context("fork").Event()
+
+
+class Process:
+    """What this process is; a child of a device worker has a device."""
+
+    settings: Settings
+    device: Device | None = None
+
+
+def create_app() -> celery.Celery:
+    """The app with its tasks. Settings are read here, once."""
+    Process.settings = Settings.from_environ(os.environ)
+    made = create_celery(Process.settings)
+    made.conf.update(
+        imports=["worker.tasks"],
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=START_S,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_max_retries=None,
+        worker_send_task_events=False,
+    )
+    return made
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    log.configure(Process.settings, room="worker")
+
+
+@worker_process_init.connect
+def _start_device(**_: Any) -> None:
+    device = Process.settings.worker_device
+    if device:
+        Process.device = Device(Process.settings, app, device, stopping=_stopping.is_set)
+        Process.device.start()
+
+
+@worker_process_shutdown.connect
+def _stop_device(**_: Any) -> None:
+    if Process.device:
+        Process.device.stop()
+
+
+@worker_shutting_down.connect
+def _tell_child(**_: Any) -> None:
+    _stopping.set()
+
+
+@worker_ready.connect
+def _beat(**_: Any) -> None:
+    """An io worker has no device that could report for it: its parent says that it is there."""
+    if not Process.settings.worker_device:
+        threading.Thread(target=_beat_until_the_end, name="beat", daemon=True).start()
+
+
+def _beat_until_the_end() -> None:
+    client = connect(Process.settings)
+    while True:
+        try:
+            client.set(keys.beat("io", Process.settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
+        except redis.RedisError as exc:
+            _log.warning("heartbeat_missed", reason=str(exc))
+        time.sleep(BEAT_EVERY_S)
+
+
+app = create_app()

@@ -1,0 +1,116 @@
+"""Deliveries: jobs that a device claims out of lanes, holds, and settles or gives back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import redis
+
+from stentor import keys
+from stentor.job import Job, Outcome
+from stentor.lanes import Lane
+from stentor.record import encode, from_fields
+from stentor.redis_client import redis_errors, script, text_list
+from stentor.settings import Settings
+from stentor.store import EVENTS_KEPT
+
+#: Name of the consumer that holds jobs which were given back; no device has it, for it has no slash.
+RETURNED: Final = "returned"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One claim of one job. It is void as soon as another device claims the job or the job is canceled."""
+
+    job: Job
+    entry: str
+
+    @property
+    def suspect(self) -> bool:
+        """Whether a process ended or went silent with this job in its hands before."""
+        return self.job.attempts > 1
+
+
+class Deliveries:
+    """What one device claims.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings, device: str) -> None:
+        self._client = client
+        self._device = device
+        self._lease_ms = round(settings.lease_s * 1000)
+        self._retention_s = settings.retention_s
+        self._claim = script(client, "claim")
+        self._settle = script(client, "settle")
+        self._give_back = script(client, "give_back")
+        self._refresh = script(client, "refresh")
+
+    def claim(self, lane: Lane, count: int) -> list[Delivery]:
+        """Up to ``count`` jobs of a lane: first those that were given back or lost, then the oldest that wait."""
+        lost = self._claimed(lane.key, count, "lost")
+        return lost + (self._claimed(lane.key, count - len(lost), "new") if len(lost) < count else [])
+
+    def orphan(self) -> Delivery | None:
+        """One job that an earlier process of this device held when it ended; None when there is none left."""
+        with redis_errors():
+            lanes = text_list(self._client.smembers(keys.LANES))
+        for lane in sorted(lanes):
+            for delivery in self._claimed(lane, 1, "own"):
+                return delivery
+        return None
+
+    def _claimed(self, lane_key: str, count: int, mode: str) -> list[Delivery]:
+        with redis_errors():
+            rows = self._claim(
+                keys=[lane_key], args=[keys.GROUP, self._device, count, time.time(), mode, self._lease_ms]
+            )
+        return [
+            Delivery(job=from_fields(Job, dict(zip(flat[::2], flat[1::2], strict=True))), entry=entry)
+            for entry, flat in rows
+        ]
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
+        """Record the job's outcome; False if this delivery is void, and then nothing was changed."""
+        fields = [part for name, value in outcome.fields.items() for part in (name, encode(value))]
+        job = delivery.job
+        with redis_errors():
+            answer = self._settle(
+                keys=[keys.job(job.id), job.lane, keys.EVENTS],
+                args=[
+                    keys.GROUP,
+                    self._device,
+                    delivery.entry,
+                    job.attempts,
+                    outcome.state,
+                    time.time(),
+                    self._retention_s,
+                    EVENTS_KEPT,
+                    *fields,
+                ],
+            )
+        return bool(answer)
+
+    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Let any device take these jobs at once; the claim does not count as an attempt."""
+        for delivery in deliveries:
+            job = delivery.job
+            with redis_errors():
+                self._give_back(
+                    keys=[keys.job(job.id), job.lane],
+                    args=[keys.GROUP, self._device, delivery.entry, job.attempts, RETURNED],
+                )
+
+    def refresh(self, deliveries: Sequence[Delivery]) -> None:
+        """Say that these jobs are still in hand, so that nobody takes them for lost."""
+        by_lane: dict[str, list[str]] = {}
+        for delivery in deliveries:
+            by_lane.setdefault(delivery.job.lane, []).append(delivery.entry)
+        with redis_errors():
+            for lane, entries in by_lane.items():
+                self._refresh(keys=[lane], args=[keys.GROUP, self._device, *entries])

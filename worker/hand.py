@@ -1,0 +1,74 @@
+"""The hand: rows that a device holds, ready and not yet spoken, and the jobs they belong to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from stentor.job import PRIORITIES
+from worker.deliveries import Delivery
+from worker.engines.contract import Engine
+from worker.packing import Candidate, pack
+from worker.rows import Parcel, Row
+
+
+class Hand:
+    """Rows in the order in which they were claimed. One thread changes it; ``deliveries`` is safe for others."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._parcels: set[Parcel] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All jobs in hand; those whose last row is in a forward pass are still among them."""
+        with self._lock:
+            return [parcel.delivery for parcel in self._parcels]
+
+    def add(self, parcel: Parcel, rows: list[Row]) -> None:
+        """Take a parcel and its rows."""
+        with self._lock:
+            self._parcels.add(parcel)
+        self.rows.extend(rows)
+
+    def drop(self, parcel: Parcel) -> None:
+        """Let go of a parcel: its last answer is in, or it was given back."""
+        with self._lock:
+            self._parcels.discard(parcel)
+        self.rows = [row for row in self.rows if row.parcel is not parcel]
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        with self._lock:
+            self._parcels.clear()
+        self.rows = []
+
+    @property
+    def rank(self) -> int:
+        """The most urgent rank in hand, 0 for ``interactive``; beyond the least urgent when the hand is empty."""
+        return min((_rank(row) for row in self.rows), default=len(PRIORITIES))
+
+    def cost(self, model: str) -> int:
+        """Estimated cost of the rows of a model, without padding."""
+        return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model)
+
+    def take_batch(self, engines: Mapping[str, Engine]) -> list[Row]:
+        """The rows of the next forward pass, out of the hand: all of one model, that of the most urgent row."""
+        if not self.rows:
+            return []
+        model = min(self.rows, key=_rank).parcel.job.model
+        mates = [row for row in self.rows if row.parcel.job.model == model]
+        info = engines[model].info
+        chosen = {id(mates[at]) for at in pack([_candidate(row) for row in mates], budget=info.budget, pads=info.pads)}
+        batch = [row for row in mates if id(row) in chosen]
+        self.rows = [row for row in self.rows if id(row) not in chosen]
+        return batch
+
+
+def _rank(row: Row) -> int:
+    return PRIORITIES.index(row.parcel.job.priority)
+
+
+def _candidate(row: Row) -> Candidate:
+    return Candidate(cost=row.utterance.cost, rank=_rank(row), suspect=row.parcel.delivery.suspect)

@@ -1,0 +1,90 @@
+"""The device's heartbeat: says what it does and which jobs it still holds, from a thread of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stentor import log
+from stentor.devices import STARTING, DeviceRegistry, DeviceStatus
+from stentor.errors import RedisUnavailable
+from worker.deliveries import Deliveries, Delivery
+
+_log = log.get(__name__)
+
+#: Beats in one lease: three may be lost before anybody takes the device for gone.
+BEATS_PER_LEASE = 4
+
+
+class Heartbeat:
+    """Reports a device's status, at once when it changes and otherwise a few times in a lease."""
+
+    def __init__(
+        self,
+        registry: DeviceRegistry,
+        deliveries: Deliveries,
+        held: Callable[[], Sequence[Delivery]],
+        *,
+        device_id: str,
+        models: tuple[str, ...],
+        lease_s: float,
+    ) -> None:
+        self._registry = registry
+        self._deliveries = deliveries
+        self._held = held
+        self._every_s = lease_s / BEATS_PER_LEASE
+        now = time.time()
+        self._status = DeviceStatus(
+            id=device_id, pid=os.getpid(), state=STARTING, models=models, started_at=now, seen_at=now
+        )
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    @property
+    def status(self) -> DeviceStatus:
+        """What is reported next."""
+        with self._lock:
+            return self._status
+
+    def start(self) -> None:
+        """Begin to report."""
+        self._thread.start()
+
+    def say(self, **changes: Any) -> None:
+        """Change the status; it is reported soon, without waiting for Redis here."""
+        with self._lock:
+            after = dataclasses.replace(self._status, **changes)
+            if after == self._status:
+                return
+            self._status = after
+        self._changed.set()
+
+    def spoke(self, *, audio_s: float, took_s: float) -> None:
+        """Count one forward pass; it is told with the next beat."""
+        with self._lock:
+            before = self._status
+            self._status = dataclasses.replace(
+                before,
+                batches=before.batches + 1,
+                audio_s=round(before.audio_s + audio_s, 3),
+                busy_s=round(before.busy_s + took_s, 3),
+            )
+
+    def _run(self) -> None:
+        away = False
+        while True:
+            self._changed.clear()
+            try:
+                self._registry.report(dataclasses.replace(self.status, seen_at=time.time()))
+                self._deliveries.refresh(self._held())
+                away = False
+            except RedisUnavailable as exc:
+                if not away:
+                    _log.warning("heartbeat_missed", reason=str(exc))
+                away = True
+            self._changed.wait(self._every_s)

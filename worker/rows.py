@@ -1,0 +1,97 @@
+"""Rows: the segments of claimed jobs on their way through a device, and the jobs they add up to."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from stentor.errors import ModelUnavailable, SynthesisError, TextUnspeakable
+from stentor.job import Job
+from stentor.voice import Voice
+from worker.deliveries import Delivery
+from worker.engines.contract import Engine, Segment, Speech, Utterance
+from worker.segments import split
+
+#: Seeds are 32 bits wide: what numpy's generators and torch take alike.
+SEED_RANGE = 2**32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchRef:
+    """The forward pass that a row was spoken in."""
+
+    id: str
+    #: Rows in the pass.
+    size: int
+    #: Share of the pass's cost that was padding, 0..1.
+    padding: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One segment of a job in hand, ready for a forward pass."""
+
+    parcel: Parcel
+    at: int
+    utterance: Utterance
+    #: When its job was claimed, in the seconds of ``time.monotonic``.
+    claimed_at: float
+
+
+class Parcel:
+    """A claimed job, its segments, and the answers that have come in. Safe for threads."""
+
+    def __init__(self, delivery: Delivery, texts: list[str], sample_rate_hz: int) -> None:
+        self.delivery = delivery
+        self.texts = texts
+        self.sample_rate_hz = sample_rate_hz
+        self.answers: list[Speech | SynthesisError | None] = [None] * len(texts)
+        self.batch: BatchRef | None = None
+        self._missing = len(texts)
+        self._lock = threading.Lock()
+
+    @property
+    def job(self) -> Job:
+        """The job as it was claimed."""
+        return self.delivery.job
+
+    def take(self, at: int, answer: Speech | SynthesisError, batch: BatchRef | None) -> bool:
+        """Whether the answer to segment ``at`` was the last one that was missing."""
+        with self._lock:
+            self.answers[at] = answer
+            self.batch = batch or self.batch
+            self._missing -= 1
+            return self._missing == 0
+
+    @property
+    def error(self) -> SynthesisError | None:
+        """Why the job fails, if it does: its first error; a piece with nothing to say is none beside others."""
+        errors = [answer for answer in self.answers if isinstance(answer, SynthesisError)]
+        grave = [error for error in errors if not isinstance(error, TextUnspeakable)]
+        if grave:
+            return grave[0]
+        return errors[0] if len(errors) == len(self.answers) else None
+
+
+def parcel_of(delivery: Delivery, engine: Engine, claimed_at: float) -> tuple[Parcel, list[Row]]:
+    """A claimed job cut into segments and prepared; a segment that cannot be spoken has its answer already."""
+    job = delivery.job
+    voice = _voice(job, engine)
+    parcel = Parcel(delivery, split(job.text, engine.info.segment_chars), engine.info.sample_rate_hz)
+    rows: list[Row] = []
+    for at, text in enumerate(parcel.texts):
+        segment = Segment(text=text, voice=voice, speed=job.speed, seed=(job.seed + at) % SEED_RANGE)
+        try:
+            utterance = engine.prepare(segment)
+        except SynthesisError as exc:
+            parcel.take(at, exc, None)
+        else:
+            rows.append(Row(parcel=parcel, at=at, utterance=utterance, claimed_at=claimed_at))
+    return parcel, rows
+
+
+def _voice(job: Job, engine: Engine) -> Voice:
+    for voice in engine.voices:
+        if voice.name == job.voice:
+            return voice
+    raise ModelUnavailable(f"model {job.model!r} no longer has a voice {job.voice!r}")
