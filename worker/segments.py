@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 SHORT_CHARS = 40
 
 #: Silence after a segment, in seconds, by how it ends. Campione and Véronis ("A large-scale multilingual study of
-#: silent pause duration", Speech Prosody 2002) call pauses below 0.2 s brief and 0.2 s to 1 s medium; engines leave a little
-#: silence of their own at both ends of a segment, so ours stay at the short end of each kind.
+#: silent pause duration", Speech Prosody 2002) call pauses below 0.2 s brief and 0.2 s to 1 s medium; engines
+#: leave a little silence of their own at both ends of a segment, so ours stay at the short end of each kind.
 PARAGRAPH_PAUSE_S = 0.6
 SENTENCE_PAUSE_S = 0.35
 CLAUSE_PAUSE_S = 0.18
@@ -37,6 +37,7 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff"
 
 #: Marks that no line of print begins with, so no segment does.
 _NEVER_FIRST = f"{_CLOSERS}{_FULL_STOPS}{_FULL_COMMAS},;:.!?…"
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _PHRASE_LETTER = re.compile(f"[{_PHRASE_SPACED}]")
 
 _SENTENCE_END = re.compile(
@@ -175,11 +176,11 @@ def _cut(text: str, span: Span, limit: int) -> Iterator[Span]:
         if end - start <= limit:
             yield start, end
             continue
-        at = _best_cut(text, start, end, clauses, words)
+        at = _best_cut(text, start, end, limit, clauses, words)
         todo += [part for part in (_trimmed(text, at, end), _trimmed(text, start, at)) if part[0] < part[1]]
 
 
-def _best_cut(text: str, start: int, end: int, clauses: Sequence[int], words: Sequence[int]) -> int:
+def _best_cut(text: str, start: int, end: int, limit: int, clauses: Sequence[int], words: Sequence[int]) -> int:
     middle = (start + end) // 2
     # A cut outside of the middle half would leave a scrap on one side.
     quarter = (end - start) // 4
@@ -187,7 +188,7 @@ def _best_cut(text: str, start: int, end: int, clauses: Sequence[int], words: Se
         if (at := _nearest(places, middle)) is not None and start + quarter < at < end - quarter:
             return at
     for may_cut in (_parts_syllables, _parts_graphemes):
-        for distance in range((end - start) // 2):
+        for distance in range(min((end - start) // 2, limit)):
             for at in (middle - distance, middle + distance):
                 if start < at < end and may_cut(text, at):
                     return at
@@ -229,7 +230,7 @@ def _parts_graphemes(text: str, at: int) -> bool:
         or after in "\u0e33\u0eb3\u200c\u200d"  # the Thai and Lao vowel am; joiners hang on what is before them
         or before == "\u200d"
         or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
-        or (_is_flag_letter(before) and _is_flag_letter(after) and _flag_letters_before(text, at) % 2 == 1)
+        or _splits_flag(text, at)
         or ("\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff")
         or ("\u1100" <= before <= "\u11ff" and "\u1160" <= after <= "\u11ff")  # Hangul written in single letters
         or (before == "\r" and after == "\n")
@@ -240,8 +241,9 @@ def _is_flag_letter(char: str) -> bool:
     return "\U0001f1e6" <= char <= "\U0001f1ff"
 
 
-def _flag_letters_before(text: str, at: int) -> int:
-    start = at
-    while start and _is_flag_letter(text[start - 1]):
-        start -= 1
-    return at - start
+def _splits_flag(text: str, at: int) -> bool:
+    """Whether the cut would leave half of a flag on each side: flags are two letters, counted from where they begin."""
+    if not (_is_flag_letter(text[at - 1]) and _is_flag_letter(text[at])):
+        return False
+    head = text[:at]
+    return (at - len(head.rstrip(_FLAG_LETTERS))) % 2 == 1

@@ -1,0 +1,72 @@
+"""onnxruntime sessions: made by device, run with one edge where its errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from stentor.errors import EngineFailed
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+#: onnxruntime's log levels; its warnings at load are about its own optimiser, and what fails raises.
+ERROR = 3
+
+Feeds = Mapping[str, NDArray[Any]]
+
+
+class Session:
+    """One model that can be run from several threads at the same time."""
+
+    def __init__(self, model: ModelProto | Path, device: str, *, threads: int, memory_limit_bytes: int | None = None):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERROR
+        # Values near zero (below 1e-38) take a CPU a hundred times as long, and nobody hears them.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        source = str(model) if isinstance(model, Path) else model.SerializeToString()
+        providers = _providers(device, memory_limit_bytes)
+        self._session = onnxruntime.InferenceSession(source, options, providers=providers)
+        self.inputs = frozenset(node.name for node in self._session.get_inputs())
+        if device.startswith("cuda") and CUDA not in self._session.get_providers():
+            raise EngineFailed(f"onnxruntime could not use {device} and fell back to the CPU; wanted {CUDA}")
+
+    def run(self, outputs: Sequence[str], feeds: Feeds) -> list[NDArray[np.float32]]:
+        """The outputs, all float32; what the model does not take is left out of ``feeds``."""
+        taken = {name: value for name, value in feeds.items() if name in self.inputs}
+        return cast("list[NDArray[np.float32]]", self._session.run(list(outputs), taken))
+
+
+def require(device: str) -> None:
+    """Returns if onnxruntime can run on ``device``.
+
+    Raises:
+        EngineFailed: the device is neither ``cpu`` nor ``cuda:<n>``, or this onnxruntime was built without CUDA.
+    """
+    if device == "cpu":
+        return
+    if not device.startswith("cuda:") or not device.removeprefix("cuda:").isdecimal():
+        raise EngineFailed(f"the device is {device!r}; piper runs on cpu or cuda:<number>")
+    installed = onnxruntime.get_available_providers()
+    if CUDA not in installed:
+        raise EngineFailed(
+            f"{device} needs onnxruntime's {CUDA}; installed is onnxruntime {onnxruntime.__version__} with "
+            f"{', '.join(installed)}. Install onnxruntime-gpu in its place"
+        )
+
+
+def _providers(device: str, memory_limit_bytes: int | None) -> list[str | tuple[str, dict[str, str]]]:
+    if device == "cpu":
+        return [CPU]
+    # HEURISTIC: rows have ever new lengths, and the default (EXHAUSTIVE) would search anew for each.
+    options = {"device_id": device.removeprefix("cuda:"), "cudnn_conv_algo_search": "HEURISTIC"}
+    if memory_limit_bytes is not None:
+        options |= {"gpu_mem_limit": str(memory_limit_bytes), "arena_extend_strategy": "kSameAsRequested"}
+    return [(CUDA, options), CPU]
