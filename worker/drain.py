@@ -18,7 +18,7 @@ from worker.finishing import Finisher
 from worker.hand import Hand
 from worker.passes import Pass, speak
 from worker.residency import Residency
-from worker.rows import Row
+from worker.rows import Parcel, Row
 
 _log = log.get(__name__)
 
@@ -63,13 +63,20 @@ class Drain:
             late = time.monotonic() >= until
             if not self._finisher.wait_for_room(PAUSE_S):
                 continue
+            if late:
+                # What is in hand would make a small batch; the next drain merges it with what waits.
+                self._give_back([parcel for parcel in self._hand.parcels if not parcel.touched])
             gathered = late or self._gathered(until)
             if self._hand.rows:
                 self._pass(self._hand.take_batch(self._residency.engines), prepare_next=not late)
             elif gathered:
                 return late
-        self._let_go()
+        self._give_back(self._hand.parcels)
         return True
+
+    def close(self) -> None:
+        """End the thread of forward passes, after the one that runs."""
+        self._speaker.shutdown()
 
     def _gathered(self, until: float) -> bool:
         """Whether the lanes could be asked; what they had is in hand then."""
@@ -123,12 +130,11 @@ class Drain:
                 self._pass([row], prepare_next=False)
             self._finisher.wait_until_empty(self._settings.storage_retry_s)
 
-    def _let_go(self) -> None:
-        """Give back what was claimed and not spoken; a job of which a part was spoken starts anew elsewhere."""
-        for delivery in self._hand.deliveries:
-            _log.info("job_given_back", job_id=delivery.job.id)
+    def _give_back(self, parcels: Sequence[Parcel]) -> None:
+        """Let others have these jobs; one of which a part was spoken starts anew."""
         try:
-            self._deliveries.give_back(self._hand.deliveries)
+            self._deliveries.give_back([parcel.delivery for parcel in parcels])
         except RedisUnavailable as exc:
-            _log.warning("give_back_failed", reason=str(exc))
-        self._hand.clear()
+            _log.warning("give_back_failed", reason=str(exc), jobs=len(parcels))
+        for parcel in parcels:
+            self._hand.drop(parcel)

@@ -17,32 +17,31 @@ class Hand:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self._parcels: set[Parcel] = set()
+        self._parcels: dict[Parcel, None] = {}
         self._lock = threading.Lock()
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        """All jobs in hand, in the order in which they were claimed."""
+        with self._lock:
+            return list(self._parcels)
 
     @property
     def deliveries(self) -> list[Delivery]:
         """All jobs in hand; those whose last row is in a forward pass are still among them."""
-        with self._lock:
-            return [parcel.delivery for parcel in self._parcels]
+        return [parcel.delivery for parcel in self.parcels]
 
     def add(self, parcel: Parcel, rows: list[Row]) -> None:
         """Take a parcel and its rows."""
         with self._lock:
-            self._parcels.add(parcel)
+            self._parcels[parcel] = None
         self.rows.extend(rows)
 
     def drop(self, parcel: Parcel) -> None:
         """Let go of a parcel: its last answer is in, or it was given back."""
         with self._lock:
-            self._parcels.discard(parcel)
+            self._parcels.pop(parcel, None)
         self.rows = [row for row in self.rows if row.parcel is not parcel]
-
-    def clear(self) -> None:
-        """Let go of everything."""
-        with self._lock:
-            self._parcels.clear()
-        self.rows = []
 
     @property
     def rank(self) -> int:

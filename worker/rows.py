@@ -64,6 +64,11 @@ class Parcel:
             return self._missing == 0
 
     @property
+    def touched(self) -> bool:
+        """Whether a forward pass has spoken a part of it."""
+        return self.batch is not None
+
+    @property
     def error(self) -> SynthesisError | None:
         """Why the job fails, if it does: its first error; a piece with nothing to say is none beside others."""
         errors = [answer for answer in self.answers if isinstance(answer, SynthesisError)]

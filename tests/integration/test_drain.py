@@ -1,0 +1,320 @@
+"""A device's drain against a real Redis and S3, with an engine that makes tones."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+import soundfile
+
+from stentor import keys
+from stentor.job import Job
+from stentor.record import from_fields
+from stentor.redis_client import text_map
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.store import Backlog, JobStore
+from tests.factories import TONE, ToneEngine, a_job
+from worker.claiming import Claimer
+from worker.deliveries import Deliveries
+from worker.drain import Drain
+from worker.finishing import Finisher
+from worker.hand import Hand
+from worker.residency import Residency
+
+
+@dataclasses.dataclass
+class Bench:
+    """A device without Celery: what `worker.device` wires, around a tone engine."""
+
+    client: redis.Redis
+    settings: Settings
+    engine: ToneEngine
+    name: str = "testhost/cpu"
+    stopping: threading.Event = dataclasses.field(default_factory=threading.Event)
+    discarded: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = JobStore(self.client, retention_s=self.settings.retention_s)
+        self.residency = Residency(self.settings, "cpu")
+        self.residency.engines = {TONE: self.engine}
+        self.hand = Hand()
+        self.deliveries = Deliveries(self.client, self.settings, self.name)
+        self.finisher = Finisher(
+            self.deliveries,
+            Storage(self.settings),
+            storage_retry_s=self.settings.storage_retry_s,
+            discard=self.discarded.append,
+        )
+        self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
+        claimer = Claimer(self.settings, self.backlog, self.deliveries, self.residency, self.hand, self.finisher)
+        self.drain = Drain(
+            self.settings,
+            claimer,
+            self.deliveries,
+            self.residency,
+            self.hand,
+            self.finisher,
+            stopping=self.stopping.is_set,
+            spoke=lambda _: None,
+        )
+
+    def submit(self, *jobs: Job) -> list[Job]:
+        self.store.submit(jobs)
+        return list(jobs)
+
+    def run(self) -> bool:
+        left = self.drain.run()
+        assert self.finisher.wait_until_empty(20)
+        return left
+
+    def now(self, job: Job) -> Job:
+        return from_fields(Job, text_map(self.client.hgetall(keys.job(job.id))))
+
+    def nothing_is_left(self) -> bool:
+        lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
+        return not any(self.client.xlen(lane) for lane in lanes) and not self.hand.deliveries
+
+
+@pytest.fixture
+def make(client: redis.Redis, settings: Settings) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def build(engine: ToneEngine | None = None, name: str = "testhost/cpu", **changes: object) -> Bench:
+        changed = settings.model_copy(update={"merge_window_ms": 0, **changes})
+        made.append(Bench(client, changed, engine or ToneEngine(), name))
+        return made[-1]
+
+    yield build
+    for bench in made:
+        bench.drain.close()
+        bench.finisher.abandon()
+
+
+def test_texts_of_two_clients_that_wait_together_are_spoken_in_one_batch(
+    make: Callable[..., Bench], storage: Storage
+) -> None:
+    bench = make()
+    jobs = bench.submit(a_job("One text for you.", owner="acme"), a_job("Another text for me.", owner="other"))
+    assert bench.run() is False
+    first, second = map(bench.now, jobs)
+    assert bench.engine.batches == [["One text for you.", "Another text for me."]]
+    assert first.state == second.state == "succeeded"
+    assert first.batch_id == second.batch_id
+    assert (first.batch_size, first.batch_padding) == (2, 0.0)
+    assert first.attempts == 1
+    assert first.audio_s == 1.7
+    samples, rate_hz = soundfile.read(io.BytesIO(storage.get(first.audio_key or "")))
+    assert (len(samples), rate_hz) == (27_200, 16_000)
+    assert bench.nothing_is_left()
+
+
+def test_padding_is_told_for_an_engine_that_pads(make: Callable[..., Bench]) -> None:
+    bench = make(ToneEngine(pads=True))
+    jobs = bench.submit(a_job("a" * 10), a_job("b" * 16))
+    bench.run()
+    assert bench.now(jobs[0]).batch_padding == 0.1875  # (2 * 16 - 26) / 32
+
+
+def test_a_backlog_larger_than_the_budget_is_spoken_in_several_batches(make: Callable[..., Bench]) -> None:
+    bench = make(ToneEngine(budget=100))
+    jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(23)])
+    bench.run()
+    assert [len(batch) for batch in bench.engine.batches] == [6, 6, 6, 5]
+    assert sorted(itertools.chain(*bench.engine.batches)) == [job.text for job in jobs]
+    assert {bench.now(job).state for job in jobs} == {"succeeded"}
+
+
+def test_a_poison_text_fails_alone(make: Callable[..., Bench]) -> None:
+    bench = make()
+    good, poison, silent = bench.submit(a_job("good"), a_job("poison"), a_job("nan"))
+    bench.run()
+    assert len(bench.engine.batches) == 1
+    assert bench.now(good).state == "succeeded"
+    assert (bench.now(poison).state, bench.now(poison).error_code) == ("failed", "engine_failed")
+    assert bench.now(poison).error_detail == "this text is poison"
+    assert (bench.now(silent).state, bench.now(silent).error_code) == ("failed", "audio_invalid")
+
+
+def test_a_text_that_takes_its_batch_down_is_found_and_fails_alone(make: Callable[..., Bench]) -> None:
+    bench = make()
+    jobs = bench.submit(a_job("good"), a_job("batchbreaker"), a_job("fine"))
+    bench.run()
+    assert [bench.now(job).state for job in jobs] == ["succeeded", "failed", "succeeded"]
+    assert "the whole batch is lost" in (bench.now(jobs[1]).error_detail or "")
+
+
+def test_a_long_text_is_spoken_in_segments_and_joined_with_pauses(make: Callable[..., Bench]) -> None:
+    bench = make()
+    text = " ".join(f"This is sentence number {number} of a long text that goes on." for number in range(5))
+    (job,) = bench.submit(a_job(text))
+    bench.run()
+    (segments,) = bench.engine.batches
+    assert len(segments) == 5
+    done = bench.now(job)
+    spoken_s = sum(len(segment) for segment in segments) / 10
+    assert done.state == "succeeded"
+    assert spoken_s + 4 * 0.2 <= (done.audio_s or 0) <= spoken_s + 4 * 0.8
+
+
+def test_an_interactive_text_joins_the_very_next_batch(make: Callable[..., Bench]) -> None:
+    bench = make(ToneEngine(budget=100))
+    bench.submit(*[a_job(f"Bulk text number {number:03}.", priority="bulk") for number in range(20)])
+
+    def someone_calls(_: object) -> None:
+        if len(bench.engine.batches) == 1:
+            bench.submit(a_job("I am in a hurry!", priority="interactive"))
+
+    bench.engine.on_batch = someone_calls
+    bench.run()
+    assert "I am in a hurry!" in bench.engine.batches[1]
+
+
+def test_a_free_device_waits_the_merge_window_for_company(make: Callable[..., Bench]) -> None:
+    bench = make(merge_window_ms=500)
+    bench.submit(a_job("The first text."))
+    late = threading.Timer(0.15, lambda: bench.submit(a_job("The second text.")))
+    late.start()
+    bench.run()
+    late.join()
+    assert bench.engine.batches == [["The first text.", "The second text."]]
+
+
+def test_the_same_job_twice_gives_the_same_bytes(make: Callable[..., Bench]) -> None:
+    bench = make()
+    first, second = bench.submit(a_job("Same text.", seed=7), a_job("Same text.", seed=7))
+    bench.run()
+    assert bench.now(first).sha256 == bench.now(second).sha256
+
+
+@pytest.mark.parametrize("form", ["wav", "flac", "mp3", "ogg"])
+def test_every_format_is_stored_at_the_rate_that_was_asked_for(
+    make: Callable[..., Bench], storage: Storage, form: str
+) -> None:
+    bench = make()
+    (job,) = bench.submit(a_job("Any text will do.", format=form, sample_rate_hz=24_000))
+    bench.run()
+    done = bench.now(job)
+    assert done.audio_key is not None
+    assert done.audio_key.endswith(f"/{job.id}.{form}")
+    samples, rate_hz = soundfile.read(io.BytesIO(storage.get(done.audio_key)))
+    assert rate_hz == 24_000
+    assert abs(len(samples) / rate_hz - 1.7) < 0.1
+    assert abs(samples).max() > 0.3
+
+
+def test_a_fresh_process_takes_back_what_the_last_one_held_and_speaks_each_alone(
+    make: Callable[..., Bench],
+) -> None:
+    dead = make()
+    jobs = dead.submit(a_job("text one"), a_job("text two"), a_job("text three"))
+    assert len(dead.deliveries.claim(next(iter(dead.backlog.lanes(time.time()))).lane, 2)) == 2
+    fresh = make()
+    fresh.run()
+    assert fresh.engine.batches == [["text one"], ["text two"], ["text three"]]
+    assert [fresh.now(job).state for job in jobs] == ["succeeded"] * 3
+    assert [fresh.now(job).attempts for job in jobs] == [2, 2, 1]
+    assert fresh.nothing_is_left()
+
+
+def test_a_job_that_ended_its_process_too_often_fails_by_name(make: Callable[..., Bench]) -> None:
+    bench = make()
+    (job,) = bench.submit(a_job("a killer text"))
+    for _ in range(3):
+        claimer = make().drain._claimer
+        if claimer.orphan() is None:
+            claimer.top_up()
+    bench.run()
+    done = bench.now(job)
+    assert (done.state, done.error_code, done.error_retryable) == ("failed", "engine_crashed", True)
+    assert bench.engine.batches == []
+    assert bench.nothing_is_left()
+
+
+def test_jobs_of_a_vanished_host_are_claimed_by_another_after_its_lease(make: Callable[..., Bench]) -> None:
+    vanished = make(name="gone/cpu", lease_s=0.3)
+    (job,) = vanished.submit(a_job("left behind"))
+    vanished.drain._claimer.top_up()
+    other = make(name="here/cpu", lease_s=0.3)
+    other.run()
+    assert other.now(job).state == "running"
+    time.sleep(0.35)
+    other.run()
+    assert (other.now(job).state, other.now(job).device) == ("succeeded", "here/cpu")
+
+
+def test_a_held_job_is_not_taken_for_lost(make: Callable[..., Bench]) -> None:
+    holder = make(name="slow/cpu", lease_s=0.4)
+    (job,) = holder.submit(a_job("takes its time"))
+    holder.drain._claimer.top_up()
+    for _ in range(6):
+        time.sleep(0.1)
+        holder.deliveries.refresh(holder.hand.deliveries)
+    other = make(name="here/cpu", lease_s=0.4)
+    other.run()
+    assert other.engine.batches == []
+    holder.run()
+    assert holder.now(job).device == "slow/cpu"
+
+
+def test_a_delivery_that_was_overtaken_cannot_settle(make: Callable[..., Bench]) -> None:
+    slow = make(name="slow/cpu", lease_s=0.1)
+    (job,) = slow.submit(a_job("spoken twice, settled once"))
+
+    def overtake(_: object) -> None:
+        time.sleep(0.15)
+        fast = make(name="fast/cpu", lease_s=0.1)
+        fast.run()
+
+    slow.engine.on_batch = overtake
+    slow.run()
+    assert (slow.now(job).state, slow.now(job).device, slow.now(job).attempts) == ("succeeded", "fast/cpu", 2)
+    assert slow.discarded == [job.id]
+    assert slow.client.xlen(keys.EVENTS) == 1
+
+
+def test_a_stop_finishes_the_batch_and_gives_the_rest_back_without_counting_an_attempt(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make(ToneEngine(budget=50))
+    jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(9)])
+    bench.engine.on_batch = lambda _: bench.stopping.set()
+    assert bench.run() is True
+    states = [bench.now(job).state for job in jobs]
+    assert states == ["succeeded"] * 3 + ["queued"] * 6
+    assert {bench.now(job).attempts for job in jobs[3:]} == {0}
+    other = make(name="here/cpu")
+    other.run()
+    assert {other.now(job).state for job in jobs} == {"succeeded"}
+    assert {other.now(job).attempts for job in jobs} == {1}
+    assert other.engine.batches[0][0] == "Text number 003."
+
+
+def test_a_drain_whose_time_is_over_speaks_what_it_holds_and_says_that_work_is_left(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make(ToneEngine(budget=50), drain_s=0.3)
+    jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(20)])
+    bench.engine.on_batch = lambda _: time.sleep(0.2)
+    assert bench.run() is True
+    assert not bench.hand.deliveries
+    assert {bench.now(job).state for job in jobs} == {"succeeded", "queued"}
+
+
+def test_a_job_whose_model_is_not_here_waits_for_a_device_that_has_it(make: Callable[..., Bench]) -> None:
+    bench = make()
+    (job,) = bench.submit(a_job("for another model", model="other"))
+    bench.run()
+    assert bench.now(job).state == "queued"
+
+
+def test_an_empty_drain_returns_at_once(make: Callable[..., Bench]) -> None:
+    started = time.monotonic()
+    assert make().run() is False
+    assert time.monotonic() - started < 2
