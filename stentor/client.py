@@ -118,6 +118,10 @@ class Client:
         """Close the connections."""
         self._http.close()
 
+    def submit_job(self, job: Mapping[str, Any]) -> JobJson:
+        """Submit one job."""
+        return cast("JobJson", self._request("POST", "/v1/jobs", json=dict(job)).json())
+
     def submit_jobs(self, jobs: Sequence[Mapping[str, Any]]) -> list[JobJson]:
         """Submit up to 1000 jobs in one request; they answer in the order given. All are taken, or none."""
         answer = self._request("POST", "/v1/jobs", json={"jobs": list(jobs)})

@@ -1,0 +1,172 @@
+"""A file of texts through the API: submit, wait, download, count."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from stentor.client import Client, JobJson, Problem
+from stentor.errors import TextInvalid
+
+#: Most jobs and most characters of one request; the service allows 1000 jobs and 16 MiB.
+REQUEST_JOBS, REQUEST_CHARS = 1000, 2_000_000
+#: Requests that wait and download at the same time. Jobs settle in about the order in which they were submitted.
+THREADS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A text and where it stood, counted from 1."""
+
+    number: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A line that has no audio, and why."""
+
+    line: int
+    job_id: str | None
+    code: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came of a file of texts."""
+
+    texts: int
+    failures: tuple[Failure, ...]
+    audio_s: float
+    wall_s: float
+    batches: int
+    mean_batch_size: float
+    output: Path
+
+    @property
+    def succeeded(self) -> int:
+        """How many lines have audio."""
+        return self.texts - len(self.failures)
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The texts of a UTF-8 file, a line each; blank lines are passed over.
+
+    Raises:
+        TextInvalid: the file is not UTF-8.
+    """
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise TextInvalid(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}") from exc
+    # Not splitlines(): a form feed or U+2028 inside of a text is no end of a line.
+    numbered = enumerate(content.replace("\r\n", "\n").split("\n"), start=1)
+    return [Line(number=number, text=text.strip()) for number, text in numbered if text.strip()]
+
+
+class Submission:
+    """Submits lines and fetches what becomes of them. ``settled`` is called once per line, by one thread at a time."""
+
+    def __init__(
+        self, client: Client, output: Path, parameters: Mapping[str, Any], settled: Callable[[float], None]
+    ) -> None:
+        self._client = client
+        self._output = output
+        self._parameters = parameters
+        self._settled = settled
+        self._lock = threading.Lock()
+        self._width = 1
+
+    def run(self, lines: Sequence[Line]) -> Result:
+        """Speak all lines and put the audio into the folder, each as soon as it is there."""
+        started_s = time.monotonic()
+        self._output.mkdir(parents=True, exist_ok=True)
+        self._width = len(str(max((line.number for line in lines), default=0)))
+        refused: list[Failure] = []
+        pending: list[Future[JobJson | Failure]] = []
+        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fetch")
+        try:
+            for part in _parts(lines):
+                for line, answer in self._submit(part):
+                    if isinstance(answer, Failure):
+                        refused.append(answer)
+                        self._tell(0.0)
+                    else:
+                        pending.append(pool.submit(self._fetch, line, answer["id"]))
+            done = [future.result() for future in as_completed(pending)]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return _result(len(lines), [*refused, *done], time.monotonic() - started_s, self._output)
+
+    def _submit(self, lines: Sequence[Line]) -> Iterator[tuple[Line, JobJson | Failure]]:
+        """Submit together; if a text among them is refused, find it by halves, so that it fails alone."""
+        try:
+            wanted = [{"text": line.text, **self._parameters} for line in lines]
+            # One alone is sent alone: an error then names the text, and not its place in a list that nobody sees.
+            jobs = self._client.submit_jobs(wanted) if len(wanted) > 1 else [self._client.submit_job(wanted[0])]
+        except Problem as problem:
+            if not problem.code.startswith("text_"):
+                raise
+            if len(lines) == 1:
+                failure = Failure(line=lines[0].number, job_id=None, code=problem.code, detail=problem.detail)
+                yield lines[0], failure
+                return
+            middle = len(lines) // 2
+            yield from self._submit(lines[:middle])
+            yield from self._submit(lines[middle:])
+        else:
+            yield from zip(lines, jobs, strict=True)
+
+    def _fetch(self, line: Line, job_id: str) -> JobJson | Failure:
+        try:
+            job = self._client.settled_job(job_id)
+            if job["state"] == "succeeded":
+                name = f"{line.number:0{self._width}d}-{job_id}.{job['format']}"
+                self._client.save_audio(job_id, self._output / name)
+        except Problem as problem:
+            self._tell(0.0)
+            return Failure(line=line.number, job_id=job_id, code=problem.code, detail=problem.detail)
+        self._tell(job["audio_s"] or 0.0)
+        if job["state"] == "succeeded":
+            return job
+        error = job["error"] or {"code": job["state"], "detail": f"the job was {job['state']}"}
+        return Failure(line=line.number, job_id=job_id, code=error["code"], detail=error["detail"])
+
+    def _tell(self, audio_s: float) -> None:
+        with self._lock:
+            self._settled(audio_s)
+
+
+def _parts(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    part: list[Line] = []
+    chars = 0
+    for line in lines:
+        if part and (len(part) == REQUEST_JOBS or chars + len(line.text) > REQUEST_CHARS):
+            yield part
+            part, chars = [], 0
+        part.append(line)
+        chars += len(line.text)
+    if part:
+        yield part
+
+
+def _result(texts: int, answers: Sequence[JobJson | Failure], wall_s: float, output: Path) -> Result:
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    jobs = [answer for answer in answers if not isinstance(answer, Failure)]
+    sizes = {job["batch"]["id"]: job["batch"]["size"] for job in jobs if job["batch"]}
+    return Result(
+        texts=texts,
+        failures=tuple(sorted(failures, key=lambda failure: failure.line)),
+        audio_s=sum(job["audio_s"] or 0.0 for job in jobs),
+        wall_s=wall_s,
+        batches=len(sizes),
+        mean_batch_size=statistics.fmean(sizes.values()) if sizes else 0.0,
+        output=output,
+    )
