@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api import catalogue, health, jobs, openapi, problems
 from api.services import Services
 from stentor import log
-from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid
+from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
 from stentor.settings import Settings
 
 
@@ -76,7 +76,11 @@ def _add_docs(app: OpenAPI, settings: Settings) -> None:
 
     @app.route("/openapi.json")
     def openapi_json() -> dict[str, Any]:
-        return described
+        try:
+            names = [voice.name for voice in app.extensions["stentor"].voices.all()]
+        except RedisUnavailable:
+            names = []
+        return openapi.with_voices(described, names) if names else described
 
     @app.route("/docs")
     def docs() -> Response:

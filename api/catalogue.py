@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 from api.auth import authenticate
 from api.schemas import DeviceOut, DevicePath, DevicesOut, NoQuery, VoiceOut, VoicesOut
 from api.services import services
+from stentor.devices import device_id
 from stentor.doorbell import LOAD, UNLOAD
 
 blueprint = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_security=[{"key": []}])
@@ -43,19 +44,19 @@ def list_devices(query: NoQuery) -> dict[str, Any]:
     return DevicesOut(devices=[DeviceOut.of(status) for status in services().devices.list()]).model_dump(mode="json")
 
 
-@blueprint.post("/devices/<path:device_id>/unload", tags=_DEVICES, responses={202: DeviceOut})
+@blueprint.post("/devices/<host>/<device>/unload", tags=_DEVICES, responses={202: DeviceOut})
 def unload_device(path: DevicePath) -> tuple[dict[str, Any], int]:
     """Take the models off a device after its batch. Its next text brings one back."""
-    return _order(UNLOAD, path.device_id)
+    return _order(UNLOAD, device_id(path.host, path.device))
 
 
-@blueprint.post("/devices/<path:device_id>/load", tags=_DEVICES, responses={202: DeviceOut})
+@blueprint.post("/devices/<host>/<device>/load", tags=_DEVICES, responses={202: DeviceOut})
 def load_device(path: DevicePath) -> tuple[dict[str, Any], int]:
     """Bring the default model onto a device."""
-    return _order(LOAD, path.device_id)
+    return _order(LOAD, device_id(path.host, path.device))
 
 
-def _order(task: str, device_id: str) -> tuple[dict[str, Any], int]:
-    status = services().devices.get(device_id)
+def _order(task: str, device: str) -> tuple[dict[str, Any], int]:
+    status = services().devices.get(device)
     services().doorbell.order(task, status.id)
     return DeviceOut.of(status).model_dump(mode="json"), 202

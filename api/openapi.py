@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from api.problems import CONTENT_TYPE
-from api.schemas import ProblemOut
+from api.schemas import JobRequest, ProblemOut
 from stentor.formats import FORMATS
 from stentor.settings import Settings
 
@@ -22,11 +23,28 @@ _PROBLEMS = {
     "503": "Redis or the storage does not answer; `Retry-After` says when to try again.",
 }
 
+#: What ``stentor.text.clean`` accepts, as ECMA-262 writes it: no control characters but those that part lines and
+#: words, and at least one letter or number that is not one of Hangul's fillers, which look like nothing.
+_ALLOWED = "[^\\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f]*"
+SPEAKABLE = rf"^{_ALLOWED}(?![\u115f\u1160\u3164\uffa0])(?:\p{{L}}|\p{{N}}){_ALLOWED}$"
+
+
+def with_voices(described: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The description of a service that has these voices: a job may name one of them and no other."""
+    spec = copy.deepcopy(described)
+    voice = spec["components"]["schemas"]["JobRequest"]["properties"]["voice"]
+    voice["anyOf"] = [
+        {"type": "string", "enum": list(names)} if one["type"] == "string" else one for one in voice["anyOf"]
+    ]
+    return spec
+
 
 def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The description that flask-openapi3 generated, made whole."""
     spec = copy.deepcopy(generated)
     schemas = spec["components"]["schemas"]
+    # Generated, it loses the limits on the names in `metadata`.
+    schemas["JobRequest"] = JobRequest.model_json_schema()
     schemas.update(_schema_of_problem())
     for path, item in spec["paths"].items():
         for method, operation in item.items():
@@ -77,5 +95,5 @@ def _audio_responses() -> dict[str, Any]:
 
 def _limit(schemas: dict[str, Any], settings: Settings) -> None:
     text = schemas["JobRequest"]["properties"]["text"]
-    text |= {"minLength": 1, "maxLength": settings.max_text_chars}
+    text |= {"minLength": 1, "maxLength": settings.max_text_chars, "pattern": SPEAKABLE}
     schemas["JobListRequest"]["properties"]["jobs"]["maxItems"] = settings.max_jobs_per_request

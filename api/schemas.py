@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag
 
 from stentor.devices import DeviceStatus
 from stentor.formats import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
@@ -14,6 +14,15 @@ from stentor.job import DEFAULT_SEED, MAX_SPEED, MIN_SPEED, Job
 State = Literal["queued", "running", "succeeded", "failed", "canceled"]
 Priority = Literal["interactive", "standard", "bulk"]
 Format = Literal["wav", "flac", "mp3", "ogg"]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number, and JSON Schema calls 2.0 an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_whole)]
+SampleRate = Annotated[int, Field(ge=MIN_SAMPLE_RATE_HZ, le=MAX_SAMPLE_RATE_HZ), BeforeValidator(_whole)]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
@@ -26,13 +35,9 @@ class JobRequest(BaseModel):
     text: str = Field(description="What to say.", examples=["Your parcel arrives on Tuesday."])
     voice: str | None = Field(None, description="A name from `GET /v1/voices`; the service's default voice if absent.")
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False, description="2 speaks in half the time.")
-    seed: int = Field(
-        DEFAULT_SEED, ge=0, le=2**32 - 1, description="The same request with the same seed gives the same audio."
-    )
+    seed: Seed = Field(DEFAULT_SEED, description="The same request with the same seed gives the same audio.")
     format: Format = Field("wav", description="`wav` is 16-bit PCM, `ogg` is Opus.")
-    sample_rate_hz: int | None = Field(
-        None, ge=MIN_SAMPLE_RATE_HZ, le=MAX_SAMPLE_RATE_HZ, description="The voice's own rate if absent."
-    )
+    sample_rate_hz: SampleRate | None = Field(None, description="The voice's own rate if absent.")
     priority: Priority = Field("standard", description="`interactive` goes first, `bulk` last.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Yours; comes back with the job."
@@ -261,9 +266,10 @@ class JobPath(BaseModel):
 
 
 class DevicePath(BaseModel):
-    """The device in a path."""
+    """The device in a path: both parts of its id."""
 
-    device_id: str = Field(description="A device's id, `<host>/<device>`.")
+    host: str = Field(description="The machine it is in.")
+    device: str = Field(description="Its name there: `cpu`, `cuda:0`.")
 
 
 class GetJobQuery(BaseModel):

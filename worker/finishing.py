@@ -27,6 +27,11 @@ _log = log.get(__name__)
 
 T = TypeVar("T")
 
+
+class Abandoned(Exception):
+    """The device stops before this job has its outcome; it stays pending for the next process."""
+
+
 #: Jobs that are encoded, stored and settled at the same time. They mostly wait for S3 and Redis.
 STORE_THREADS = 4
 #: Audio that may wait to be stored. When S3 is away the device stops at this, and memory stays bounded.
@@ -89,6 +94,8 @@ class Finisher:
     def _finish_and_release(self, parcel: Parcel, size: int) -> None:
         try:
             self._finish(parcel)
+        except Abandoned:
+            _log.warning("job_left_pending", job_id=parcel.job.id)
         except Exception:  # noqa: BLE001 - the last door of a pool thread; what is unsettled stays pending
             _log.exception("finish_failed", job_id=parcel.job.id)
         finally:
@@ -154,15 +161,20 @@ class Finisher:
         return Outcome(state=SUCCEEDED, fields=fields), key
 
     def _again_while_away(self, away: type[Exception], act: Callable[[], T], *, deadline: float | None) -> T:
-        """What ``act`` answers, tried again with growing pauses for as long as it raises ``away``."""
+        """What ``act`` answers, tried again with growing pauses for as long as it raises ``away``.
+
+        Raises:
+            Abandoned: the device stops meanwhile. Not ``away``: that a device stops is not the job's failure.
+        """
         wait_s = FIRST_PAUSE_S
         while True:
             try:
                 return act()
             except away as exc:
-                late = deadline is not None and time.monotonic() >= deadline
-                if late or self._abandoned.wait(wait_s):
+                if deadline is not None and time.monotonic() >= deadline:
                     raise
+                if self._abandoned.wait(wait_s):
+                    raise Abandoned from exc
                 _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=wait_s)
                 wait_s = min(2 * wait_s, LONGEST_PAUSE_S)
 

@@ -163,7 +163,7 @@ def _per_id(wires: Wires, expanded: str) -> str:
 def _mask(wires: Wires, ceil: str, latents: str) -> str:
     """The one tensor that depends on the durations and reaches the latent half beside ``z``."""
     of_durations, of_latents = wires.after(ceil), wires.after(latents)
-    beside = {
+    beside: set[str] = {
         name
         for node in wires.before([wires.graph.output[0].name], [latents])
         if not of_latents.isdisjoint(node.output)
