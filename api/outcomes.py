@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import cast
 
 import redis
 
@@ -16,7 +17,7 @@ from stentor.redis_client import text_map
 _log = log.get(__name__)
 
 #: How long one read of the event stream blocks, in ms; less than the client's patience for an answer.
-BLOCK_MS = 5000
+BLOCK_MS = 2000
 #: A waiting request looks at its job at least this often, should an event have been trimmed away unseen, in seconds.
 LOOK_EVERY_S = 5.0
 #: Pause after Redis did not answer, in seconds.
@@ -60,9 +61,10 @@ class Outcomes:
                 self._thread.start()
 
     def _run(self) -> None:
-        seen = "$"
+        seen = ""
         while True:
             try:
+                seen = seen or self._newest()
                 answer = self._client.xread({keys.EVENTS: seen}, count=1000, block=BLOCK_MS)
             except redis.RedisError as exc:
                 _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=AWAY_PAUSE_S)
@@ -71,6 +73,11 @@ class Outcomes:
             for entry, fields in _entries(answer):
                 seen = entry
                 self._wake(fields["job"])
+
+    def _newest(self) -> str:
+        """Where to begin to read. Not at ``$``: what comes between two reads would be missed."""
+        newest = cast("list[tuple[str, object]]", self._client.xrevrange(keys.EVENTS, count=1))
+        return newest[0][0] if newest else "0-0"
 
     def _wake(self, job_id: str) -> None:
         with self._lock:

@@ -23,6 +23,9 @@ from stentor.voice import Voice
 
 #: How long the voices that workers registered are believed without looking again, in seconds.
 VOICES_GOOD_FOR_S = 2.0
+#: Seconds until Redis's answer is given up, twice before a request is refused: whoever asks waits no longer than 8 s
+#: to be told that Redis hangs.
+ANSWER_TIMEOUT_S = 4.0
 
 
 class VoiceDirectory:
@@ -84,7 +87,7 @@ class Services:
     @classmethod
     def connect(cls, settings: Settings) -> Services:
         """Services on the settings' Redis and S3; nothing is sent before the first request needs it."""
-        client = connect(settings)
+        client = connect(settings, retries=1, answer_timeout_s=ANSWER_TIMEOUT_S)
         return cls(
             settings=settings,
             client=client,

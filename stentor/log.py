@@ -40,6 +40,7 @@ def configure(settings: Settings, *, room: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
+    logging.captureWarnings(True)
     for noisy in ("botocore", "boto3", "urllib3", "celery", "kombu", "amqp", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

@@ -21,8 +21,8 @@ CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = 10
 
 
-def connect(settings: Settings, *, retries: int = 2) -> redis.Redis:
-    """A client that answers text, tries a broken connection ``retries`` times again, and is safe for threads.
+def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
+    """A client that answers text, tries a broken or silent connection ``retries`` times again; safe for threads.
 
     Every write of ours may be sent twice without harm (see ``stentor/lua``), so that trying again is safe.
     """
@@ -30,7 +30,7 @@ def connect(settings: Settings, *, retries: int = 2) -> redis.Redis:
         settings.redis_url.get_secret_value(),
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=answer_timeout_s,
         socket_keepalive=True,
         health_check_interval=30,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),

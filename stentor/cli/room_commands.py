@@ -83,6 +83,7 @@ def scheduler() -> None:
 def _celery(queues: str, hostname: str, concurrency: int) -> list[str]:
     return [
         "--app=worker.app:app",
+        "--quiet",
         "worker",
         "--pool=prefork",
         f"--concurrency={concurrency}",
