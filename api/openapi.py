@@ -61,7 +61,7 @@ def _schema_of_problem() -> dict[str, Any]:
 
 def _responses(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     own = {status: answer for status, answer in operation.get("responses", {}).items() if status != "422"}
-    statuses = {"422"} if operation.get("parameters") or "requestBody" in operation else set()
+    statuses = {"422"}  # also where nothing is asked: a parameter that nobody reads is refused
     if path.startswith("/v1"):
         statuses |= {"401", "503"}
     if "{" in path:

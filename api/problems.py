@@ -16,6 +16,8 @@ _log = log.get(__name__)
 CONTENT_TYPE = "application/problem+json"
 #: Seconds after which trying again makes sense when a neighbour is away: a restart takes about that.
 RETRY_AFTER_S = 5
+#: Bytes of a too large body that are read and thrown away. Whoever sends more sees its connection end.
+HEARD_OUT_BYTES = 64 * 2**20
 
 #: The first class that an error is an instance of decides.
 _STATUS: tuple[tuple[type[errors.StentorError], int], ...] = (
@@ -118,12 +120,21 @@ def _from_werkzeug(error: HTTPException) -> Response:
     if isinstance(error, NotFound):
         return _from_ours(errors.PathUnknown(f"there is no endpoint at {request.path}"))
     if isinstance(error, RequestEntityTooLarge):
+        _hear_out()
         return _from_ours(errors.BodyTooLarge(_too_large()))
     status = error.code or 500
     response = problem(status, _code(error), error.description or error.name)
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return response
+
+
+def _hear_out() -> None:
+    """Read on for a while: a client that is still sending when the connection ends would not see the answer."""
+    stream = request.environ["wsgi.input"]
+    left = min(request.content_length or 0, HEARD_OUT_BYTES)
+    while left > 0 and (piece := stream.read(min(left, 2**16))):
+        left -= len(piece)
 
 
 def _too_large() -> str:

@@ -49,21 +49,24 @@ class JobJson(TypedDict):
     state: str
     text_chars: int
     voice: str
-    priority: str
+    speed: float
     seed: int
     format: str
-    metadata: dict[str, Any] | None
+    sample_rate_hz: int | None
+    priority: str
+    metadata: dict[str, str]
     created_at: str
     started_at: str | None
     settled_at: str | None
     attempts: int
     audio_s: float | None
+    audio_bytes: int | None
     audio_url: str | None
     sha256: str | None
     cached: bool
     device: str | None
     batch: BatchJson | None
-    quality: dict[str, Any] | None
+    quality: dict[str, float] | None
     error: ErrorJson | None
 
 
@@ -87,8 +90,9 @@ class Problem(StentorError):
 class Client:
     """Talks to one API with one key. Safe for threads.
 
-    A service that is away, or answers 429 or 503, is tried again for ``patience_s``; a request is only repeated when it
-    cannot have been carried out.
+    A service that is away, or answers 429 or 503, is tried again for ``patience_s``; a request whose answer was lost on
+    the way is not, for it may have been carried out. (So may a submission that a hanging Redis made a 503: its jobs are
+    then there twice, and cost twice.)
 
     Raises:
         ApiUnavailable: from every method, when the API does not answer.

@@ -11,7 +11,6 @@ StentorError
 │   ├── BodyTooLarge          body_too_large
 │   ├── FieldInvalid          field_invalid
 │   ├── TooManyJobs           too_many_jobs
-│   ├── CursorInvalid         cursor_invalid
 │   ├── VoiceUnknown          voice_unknown
 │   ├── TextEmpty             text_empty
 │   ├── TextTooLong           text_too_long

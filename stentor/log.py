@@ -7,14 +7,13 @@ import sys
 from typing import Any
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from stentor.settings import Settings
 
 #: Tracebacks without the values of local variables: those hold texts and keys.
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -24,6 +23,12 @@ _SHARED: list[Processor] = [
 
 def configure(settings: Settings, *, room: str) -> None:
     """Send all events of this process to standard error, one a line; libraries' own messages among them."""
+
+    def add_room(_logger: object, _method: str, event: EventDict) -> EventDict:
+        event["room"] = room
+        return event
+
+    shared = [*_SHARED, add_room]
     if settings.log_format == "json":
         renderer: list[Processor] = [
             _TRACEBACK,
@@ -32,7 +37,7 @@ def configure(settings: Settings, *, room: str) -> None:
     else:
         renderer = [structlog.dev.ConsoleRenderer(event_key="action")]
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED,
+        foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -44,12 +49,11 @@ def configure(settings: Settings, *, room: str) -> None:
     for noisy in ("botocore", "boto3", "urllib3", "celery", "kombu", "amqp", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(room=room)
 
 
 def get(name: str, **fields: Any) -> FilteringBoundLogger:

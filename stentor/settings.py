@@ -18,7 +18,9 @@ FILE_SUFFIX = "_FILE"
 #: Variables that are read before or beside the settings: the CLI's address and key.
 CLIENT_VARIABLES = frozenset({"STENTOR_API_URL", "STENTOR_API_KEY", "STENTOR_DATA_DIR"})
 
-Positive = Annotated[float, Field(gt=0)]
+HTTP_URL = r"^https?://[^/\s]+"
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(pydantic.BaseModel):
@@ -30,9 +32,11 @@ class Settings(pydantic.BaseModel):
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Where Redis or Valkey answers; may hold a password.",
     )
-    s3_endpoint: str = Field("http://127.0.0.1:8333", description="Where S3 answers.")
+    s3_endpoint: str = Field("http://127.0.0.1:8333", description="Where S3 answers.", pattern=HTTP_URL)
     s3_public_endpoint: str | None = Field(
-        None, description="Where clients reach S3, if it is another address; presigned URLs are made for it."
+        None,
+        pattern=HTTP_URL,
+        description="Where clients reach S3, if it is another address; presigned URLs are made for it.",
     )
     s3_region: str = Field("us-east-1", description="Region for the signature.")
     s3_bucket: str = Field("stentor", description="Bucket for all objects.", min_length=3, max_length=63)
@@ -51,7 +55,7 @@ class Settings(pydantic.BaseModel):
     )
     voices_dir: Path | None = Field(None, description="Folder of Piper voices (`.onnx` beside `.onnx.json`).")
     default_voice: str = Field("joe", description="The voice of a job that names none.")
-    device_memory_gb: Positive | None = Field(None, description="Cap on a device's memory for models, in GB.")
+    device_memory_gb: Positive | None = Field(None, description="Cap on a CUDA device's memory for models, in GB.")
 
     max_text_chars: int = Field(10_000, ge=1, le=1_000_000, description="Longest text of a job, in characters.")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest body of a request, in bytes.")
@@ -68,7 +72,7 @@ class Settings(pydantic.BaseModel):
     )
     drain_s: Positive = Field(20, description="How long one doorbell task drains lanes, in seconds.")
     bulk_max_wait_s: Positive = Field(
-        600, description="After this wait a text of lower priority counts as `interactive`, in seconds."
+        600, description="After this wait the oldest text of a lane counts as `interactive`, in seconds."
     )
     lease_s: Positive = Field(60, description="After this silence a device's jobs are given to others, in seconds.")
     max_attempts: int = Field(3, ge=1, le=20, description="Deliveries of a job before it fails.")
@@ -80,6 +84,13 @@ class Settings(pydantic.BaseModel):
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
     log_format: str = Field("json", pattern="^(json|console)$", description="`json` lines, or `console` for people.")
+
+    @pydantic.field_validator("redis_url")
+    @classmethod
+    def _has_a_scheme_that_redis_knows(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(REDIS_SCHEMES):
+            raise ValueError(f"a URL is wanted that begins with {', '.join(REDIS_SCHEMES)}")
+        return url
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -54,6 +54,7 @@ class Stack:
             self.stop()
             raise
         #: Seconds from the command to the ``run.json`` that says that everything has answered.
+        # Not the command's own figure: a user waits from the moment of typing it.
         self.ready_after_s = time.monotonic() - started
 
     def _wait_ready(self) -> None:

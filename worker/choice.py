@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable
 
 from stentor.lanes import Lane, LaneState
 
+#: How long an interactive text may wait before it presses as much as one of lower priority whose time has just come.
+#: About one batch on two cores: a device that speaks for an aged text of another model does so for one batch.
+INTERACTIVE_PATIENCE_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draw:
+    """A lane to draw from."""
+
+    lane: Lane
+    #: How urgent what is drawn is: 0 counts as ``interactive``.
+    rank: int
+    #: Draw no more jobs than this; None for as many as fit.
+    at_most: int | None = None
+
 
 def choose(
     lanes: Iterable[LaneState], *, speaks: Collection[str], resident: Collection[str], max_wait_s: float
-) -> list[Lane]:
-    """The lanes to draw from, in this order; all are of one model, the first decides.
+) -> list[Draw]:
+    """What to draw, in this order; all lanes are of one model.
 
     The most urgent priority goes first, then models that are resident, then who has waited longest. A batch that is
-    not full goes on with neighbouring length classes and then with lower priorities of the same model. A lane whose
-    oldest job has waited ``max_wait_s`` counts as the most urgent, whether its model is resident or not, so that
-    nothing starves.
+    not full goes on with neighbouring length classes and then with lower priorities of the same model. The head of a
+    lane that has waited ``max_wait_s`` counts as interactive, whether its model is resident or not, so that nothing
+    starves; only the head, so that a backlog that is late as a whole does not keep interactive texts waiting.
     """
     open_lanes = [state for state in lanes if state.lane.model in speaks]
     if not open_lanes:
         return []
 
     def aged(state: LaneState) -> bool:
-        return state.oldest_wait_s >= max_wait_s
+        return state.lane.rank > 0 and state.oldest_wait_s >= max_wait_s
 
-    def urgency(state: LaneState) -> int:
-        return 0 if aged(state) else state.lane.rank
+    def pressure(state: LaneState) -> float:
+        return state.oldest_wait_s / (max_wait_s if aged(state) else INTERACTIVE_PATIENCE_S)
 
     def order(state: LaneState) -> tuple[int, bool, float]:
-        return urgency(state), not aged(state) and state.lane.model not in resident, -state.oldest_wait_s
+        rank = 0 if aged(state) else state.lane.rank
+        return rank, not aged(state) and state.lane.model not in resident, -pressure(state)
 
     head = min(open_lanes, key=order)
     mates = [state for state in open_lanes if state.lane.model == head.lane.model]
+    late = sorted((state for state in mates if aged(state)), key=lambda state: -state.oldest_wait_s)
     mates.sort(
-        key=lambda state: (
-            state is not head,
-            urgency(state),
-            abs(state.lane.length - head.lane.length),
-            -state.oldest_wait_s,
-        )
+        key=lambda state: (state.lane.rank, abs(state.lane.length - head.lane.length), -state.oldest_wait_s),
     )
-    return [state.lane for state in mates]
+    return [Draw(lane=state.lane, rank=0, at_most=1) for state in late] + [
+        Draw(lane=state.lane, rank=state.lane.rank) for state in mates
+    ]

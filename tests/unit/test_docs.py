@@ -1,0 +1,211 @@
+"""The reference pages say what the code says. ``python tests/unit/test_docs.py`` writes the table of settings anew."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import socket
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from pydantic import SecretStr
+
+from api.app import create_app
+from stentor import errors, keys
+from stentor.cli.main import cli
+from stentor.formats import FORMATS
+from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+#: Failures that neither an HTTP answer nor a job shows: those of a start, and the one that only clients see.
+NOT_SHOWN = (errors.ConfigurationError, errors.ApiUnavailable)
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+# --- settings
+
+
+def limits(schema: dict[str, Any]) -> str:
+    """What a value may be, in words."""
+    found = next(one for one in schema.get("anyOf", [schema]) if one.get("type") != "null")
+    kind = {"integer": "whole number", "number": "number", "string": "text"}[found["type"]]
+    words = ["folder" if found.get("format") == "path" else kind]
+    if "minimum" in found and "maximum" in found:
+        words.append(f"{found['minimum']} to {found['maximum']}")
+    elif "minimum" in found:
+        words.append(f"at least {found['minimum']}")
+    elif "exclusiveMinimum" in found:
+        words.append(f"more than {found['exclusiveMinimum']}")
+    if "minLength" in found:
+        words.append(f"{found['minLength']} to {found['maxLength']} characters")
+    if "pattern" in found:
+        words.append("`" + found["pattern"].replace("|", "\\|") + "`")
+    return ", ".join(words)
+
+
+def default(name: str) -> str:
+    field = Settings.model_fields[name]
+    if field.default_factory is socket.gethostname:
+        return "the machine's host name"
+    value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+    return "not set" if value is None else "empty" if value == "" else f"`{value}`"
+
+
+def settings_table() -> str:
+    schema = Settings.model_json_schema()["properties"]
+    rows = ["| variable | default | what it is | allowed |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(
+            f"| `{PREFIX}{name.upper()}` | {default(name)} | {field.description} | {limits(schema[name])} |",
+        )
+    return "\n".join(rows)
+
+
+def test_the_table_of_settings_is_the_codes() -> None:
+    written = page("reference/settings.md").partition(BEGIN)[2].partition(END)[0].strip()
+    assert written == settings_table(), "run `python tests/unit/test_docs.py`"
+
+
+def test_the_variables_of_clients_are_told_apart() -> None:
+    text = page("reference/settings.md")
+    assert [name for name in sorted(CLIENT_VARIABLES) if f"| `{name}` |" not in text] == []
+
+
+# --- HTTP
+
+
+def shown_errors(kind: type[errors.StentorError] = errors.StentorError) -> Iterator[type[errors.StentorError]]:
+    """The leaves of the tree of errors that an HTTP answer or a job may carry."""
+    for child in kind.__subclasses__():
+        if child.__module__ != errors.__name__ or issubclass(child, NOT_SHOWN):
+            continue
+        if any(grandchild.__module__ == errors.__name__ for grandchild in child.__subclasses__()):
+            yield from shown_errors(child)
+        else:
+            yield child
+
+
+def test_every_code_that_a_client_may_see_is_on_the_page() -> None:
+    codes = {errors.StentorError.code} | {error.code for error in shown_errors()}
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", page("reference/http.md"), re.MULTILINE))
+    assert len(codes) > 20
+    assert codes - listed == set()
+
+
+def test_every_path_of_the_description_is_on_the_page() -> None:
+    description = create_app(Settings()).test_client().get("/openapi.json").get_json()
+    headings = [line for line in page("reference/http.md").splitlines() if line.startswith("### ")]
+    for path, item in description["paths"].items():
+        for method in item:
+            wanted = f"{method.upper()} {path}"
+            assert any(wanted in re.split(r"`|, ", heading) for heading in headings), wanted
+
+
+def test_every_format_is_on_the_page() -> None:
+    text = page("reference/http.md")
+    assert [name for name, form in FORMATS.items() if f"| `{name}` | `{form.content_type}` |" not in text] == []
+
+
+# --- Redis keys
+
+
+def test_every_key_of_the_legend_is_on_the_page() -> None:
+    legend = re.findall(r"^\| (stentor:\S+)", keys.__doc__ or "", re.MULTILINE)
+    text = page("reference/redis-keys.md")
+    assert len(legend) > 10
+    assert [key for key in legend if f"`{key}`" not in text] == []
+
+
+def test_every_lua_script_is_on_the_page() -> None:
+    scripts = sorted(path.stem for path in (ROOT / "stentor" / "lua").glob("*.lua"))
+    headings = page("reference/redis-keys.md").splitlines()
+    assert [name for name in scripts if f"### `{name}`" not in headings] == []
+
+
+# --- command line
+
+
+def commands(command: click.Command, name: str = "stentor") -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for child_name in command.list_commands(ctx):
+            child = command.get_command(ctx, child_name)
+            assert child is not None
+            yield from commands(child, f"{name} {child_name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands(cli)), ids=lambda value: value if type(value) is str else ""
+)
+def test_every_command_is_on_the_page_with_its_options(name: str, command: click.Command) -> None:
+    sections = re.split(r"^##+ ", page("reference/cli.md"), flags=re.MULTILINE)
+    section = next((text for text in sections if text.startswith(f"`{name}`\n")), None)
+    assert section is not None, f"no section for `{name}`"
+    options = [parameter.opts[-1] for parameter in command.params if isinstance(parameter, click.Option)]
+    assert [option for option in options if f"`{option}" not in section] == []
+
+
+# --- dependencies
+
+
+def dependencies() -> set[str]:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lists = [
+        data["build-system"]["requires"],
+        data["project"]["dependencies"],
+        *data["project"]["optional-dependencies"].values(),
+        *data["dependency-groups"].values(),
+    ]
+    names = {re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0] for lines in lists for line in lines}
+    return names - {"stentor"}
+
+
+def test_every_dependency_is_on_the_page() -> None:
+    text = page("why/dependencies.md")
+    assert [name for name in sorted(dependencies()) if f"| `{name}` |" not in text] == []
+
+
+def licence(package: str) -> str:
+    data = importlib.metadata.metadata(package)
+    return next((data[name] for name in ("License-Expression", "License") if name in data), "none is named")
+
+
+def test_licences_are_those_of_the_packages_own_metadata() -> None:
+    written = dict(re.findall(r"^\| `([\w-]+)` \| ([^|]+) \|", page("why/dependencies.md"), re.MULTILINE))
+    installed = {found.name for found in importlib.metadata.distributions()} & set(written) - {"setuptools"}
+    assert "piper-tts" in installed
+    assert {name: written[name] for name in installed} == {name: licence(name) for name in installed}
+
+
+# --- all pages
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in DOCS.rglob("*.md")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def write_settings_table() -> None:
+    path = DOCS / "reference" / "settings.md"
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{settings_table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_settings_table()
