@@ -74,12 +74,12 @@ class VoiceConfig(_Part):
     @property
     def spoken_ids(self) -> frozenset[int]:
         """The phoneme ids that make a sound: letters and digits, not pauses and not punctuation."""
-        return frozenset(
-            number
-            for phoneme, numbers in self.phoneme_id_map.items()
-            if any(char.isalnum() for char in phoneme)
-            for number in numbers
-        )
+        return frozenset(number for letter in self.letters for number in self.phoneme_id_map[letter])
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        """The phonemes that make a sound."""
+        return tuple(phoneme for phoneme in self.phoneme_id_map if any(char.isalnum() for char in phoneme))
 
     @classmethod
     def read(cls, path: Path) -> VoiceConfig:

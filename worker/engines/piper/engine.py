@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
-from stentor.errors import EngineFailed, SynthesisError
+from stentor.errors import EngineFailed, SynthesisError, TextUnspeakable
 from stentor.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 from worker.engines.piper.config import VoiceConfig
@@ -23,15 +20,13 @@ if TYPE_CHECKING:
 #: two cores busy for 1.5 s (tests/bench/engine.py), short enough for the window, long enough for an even deal.
 CPU_BUDGET_S = 45.0
 #: On CUDA 240 s: the decoder's widest layers hold about 20 MB per second of audio (32 channels x 22050 x 4 bytes, some
-#: seven at a time), so 240 s take 5 GB. Not measured on a GPU; the worker halves it on an out-of-memory.
+#: seven at a time), so 240 s take 5 GB. Not measured on a GPU.
 CUDA_BUDGET_S = 240.0
 #: Bytes of device memory per second of audio, and for weights and workspaces, with which a cap shrinks the budget.
 CUDA_BYTES_PER_S = 20 * 2**20
 CUDA_FIXED_BYTES = 2**30
 #: What is spoken once at load, so that a model that cannot speak is never called ready.
 WARM_UP = "One, two, three."
-
-log = structlog.get_logger(__name__)
 
 
 class PiperEngine:
@@ -89,26 +84,24 @@ class PiperEngine:
         from worker.engines.piper.loading import load_strategy  # noqa: PLC0415 (imports the model libraries)
 
         self.unload()
-        began_s = time.monotonic()
-        self._strategy = load_strategy(self._path, self._config, device, memory_limit_bytes)
-        self._budget_s = _budget_s(device, memory_limit_bytes)
+        self._budget_s = budget_s(device, memory_limit_bytes)
+        self._strategy = load_strategy(self._path, self._config, device, memory_limit_bytes, self.info.budget)
         try:
             self._warm_up()
-        except SynthesisError:
+        except SynthesisError as exc:
             self.unload()
-            raise
-        log.info(
-            "model_loaded",
-            model=self._model,
-            device=device,
-            whole_graph=self.whole_graph,
-            took_s=round(time.monotonic() - began_s, 3),
-        )
+            raise EngineFailed(f"the model {self._model} was loaded on {device} but cannot speak: {exc}") from exc
 
     def _warm_up(self) -> None:
-        answer = self.synthesize([self.prepare(Segment(text=WARM_UP, voice=self.voices[0]))])[0]
+        answer = self.synthesize([self._first_words()])[0]
         if isinstance(answer, SynthesisError):
             raise answer
+
+    def _first_words(self) -> Utterance:
+        try:
+            return self.prepare(Segment(text=WARM_UP, voice=self.voices[0]))
+        except TextUnspeakable:  # a voice without Latin letters, whose phonemes are those of the text
+            return self.prepare(Segment(text=" ".join(self._config.letters), voice=self.voices[0]))
 
     def prepare(self, segment: Segment) -> Utterance:
         """The segment as phoneme ids, one row per sentence, with its cost in latent frames.
@@ -143,7 +136,8 @@ class PiperEngine:
         self._strategy = None
 
 
-def _budget_s(device: str, memory_limit_bytes: int | None) -> float:
+def budget_s(device: str, memory_limit_bytes: int | None) -> float:
+    """Seconds of padded audio that a batch may cost at first, and that a decoder pass on CUDA may hold."""
     if not device.startswith("cuda"):
         return CPU_BUDGET_S
     if memory_limit_bytes is None:

@@ -97,11 +97,10 @@ def _checked(samples: FloatArray) -> FloatArray:
     return samples
 
 
-def _loudness(samples: FloatArray, window: int) -> NDArray[np.float32]:
-    """RMS per window: float32, shape (windows,), at least one. A rest shorter than a window is left out."""
-    count = max(1, len(samples) // window)
-    whole = samples[: count * window].reshape(count, -1)
-    rms: NDArray[np.float32] = np.sqrt(np.mean(np.square(whole), axis=1))
+def _loudness(samples: FloatArray, window: int) -> NDArray[np.float64]:
+    """RMS per window: float64 (squares of float32 fit), shape (windows,); the last window is filled up with silence."""
+    whole = np.pad(samples, (0, -len(samples) % window)).reshape(-1, window)
+    rms: NDArray[np.float64] = np.sqrt(np.mean(np.square(whole, dtype=np.float64), axis=1))
     return rms
 
 

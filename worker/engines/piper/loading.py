@@ -28,28 +28,28 @@ TILE, LAST_TILE = 512, 2048
 TOLERANCE = 2e-5
 #: Ids of the sentence that both must say alike: enough frames for two tiles.
 TRIAL_IDS = 48
-#: Decoder pass on CUDA, in seconds of padded audio: what engine.CUDA_BUDGET_S allows for the batch.
-PASS_S = 240.0
 
 log = structlog.get_logger(__name__)
 
 
-def load_strategy(path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int | None) -> Strategy:
-    """The model in ``path`` on ``device``, cut if it can be.
+def load_strategy(
+    path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int | None, budget_frames: int
+) -> Strategy:
+    """The model in ``path`` on ``device``, cut if it can be; a padded pass holds ``budget_frames`` latent frames.
 
     Raises:
         EngineFailed: the file or the device cannot be used; the cause is kept.
     """
     require(device)
     try:
-        return _load(path, config, device, memory_limit_bytes)
+        return _load(path, config, device, memory_limit_bytes, budget_frames)
     except EngineFailed:
         raise
     except Exception as exc:  # onnx and onnxruntime raise whatever they like
         raise EngineFailed(f"the model {path} cannot be loaded on {device}: {type(exc).__name__}: {exc}") from exc
 
 
-def _load(path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int | None) -> Strategy:
+def _load(path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int | None, budget_frames: int) -> Strategy:
     model = onnx.load(path)
     whole = _whole(model, config, device, memory_limit_bytes)
     try:
@@ -61,7 +61,7 @@ def _load(path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int 
         return whole
     if device == "cpu":
         return SideBySide(cut_model, hop_samples, cores=len(os.sched_getaffinity(0)))
-    return Padded(cut_model, hop_samples, budget_frames=int(PASS_S * config.frames_per_s))
+    return Padded(cut_model, hop_samples, budget_frames)
 
 
 def _whole(model: ModelProto, config: VoiceConfig, device: str, memory_limit_bytes: int | None) -> WholeGraph:
@@ -89,7 +89,7 @@ def _sessions(halves: Halves, device: str, memory_limit_bytes: int | None) -> Cu
 def tiled(halves: Halves, text: Session) -> CutModel:
     """The model as a CPU runs it fastest: rewritten, and in tiles if the decoder allows it."""
     try:
-        head, boundary, rest = stages(halves.latent, [info.name for info in halves.latent.graph.input])
+        head, boundary, rest = stages(halves.latent)
     except NotTileable as exc:
         log.info("decoder_not_tiled", reason=str(exc))
         head, boundary, rest = halves.latent, halves.audio, []

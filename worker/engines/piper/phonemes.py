@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,8 @@ from worker.engines.piper.config import VoiceConfig, config_path
 #: 13 to 187 ids each (2.07 and 17.5). The sentence's own part is mostly the silence at its end.
 FRAMES_PER_ID = 2.07
 FRAMES_PER_SENTENCE = 17.5
+#: What piper reads as the beginning of raw phonemes, ``[[...]]``, wherever one bracket follows another.
+RAW = re.compile(r"\[(?=\[)")
 #: espeak keeps its voice and its buffers in process-wide variables: one text at a time, whatever the model.
 _ESPEAK = threading.Lock()
 
@@ -48,9 +51,12 @@ class Phonemiser:
         self._model = model
         self._config = config
         self._spoken = config.spoken_ids
-        raw = json.loads(config_path(path).read_bytes())
+        try:
+            piper_config = PiperConfig.from_dict(json.loads(config_path(path).read_bytes()))
+        except (OSError, ValueError) as exc:
+            raise EngineFailed(f"piper cannot use the .onnx.json of the voice {model}: {exc}") from exc
         #: Only its phonemes are used, never its session; so it gets none.
-        self._piper = PiperVoice(session=cast("Any", None), config=PiperConfig.from_dict(raw))
+        self._piper = PiperVoice(session=cast("Any", None), config=piper_config)
 
     def prepare(self, segment: Segment) -> PiperUtterance:
         """See ``PiperEngine.prepare``."""
@@ -61,15 +67,18 @@ class Phonemiser:
         return PiperUtterance(segment=segment, cost=max(1, cost), sentences=sentences, speaker_id=speaker_id)
 
     def _sentences(self, text: str) -> tuple[NDArray[np.int64], ...]:
-        # "[[...]]" would be read as raw phonemes; a client's text is only ever text.
-        plain = text.replace("[[", "[ [")
-        with _ESPEAK:
-            phonemes = self._piper.phonemize(plain)
-            rows = [self._piper.phonemes_to_ids(sentence) for sentence in phonemes if sentence]
+        rows = self._rows(RAW.sub("[ ", text))  # a client's text is only ever text
         spoken = [np.array(ids, dtype=np.int64) for ids in rows if not self._spoken.isdisjoint(ids)]
         if not spoken:
             raise TextUnspeakable(f"the voice {self._model} finds nothing to say in a text of {len(text)} characters")
         return tuple(spoken)
+
+    def _rows(self, text: str) -> list[list[int]]:
+        try:
+            with _ESPEAK:
+                return [self._piper.phonemes_to_ids(sentence) for sentence in self._piper.phonemize(text) if sentence]
+        except Exception as exc:  # the phonemisers of piper's languages raise whatever they like
+            raise EngineFailed(f"piper's phonemiser failed on {len(text)} characters: {exc!r}") from exc
 
     def _speaker_id(self, segment: Segment) -> int | None:
         voice = segment.voice

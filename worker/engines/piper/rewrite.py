@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from worker.engines.piper.wires import Wires, ints, number_of, tensor_like, text_of
+from worker.engines.piper.wires import Wires, ints, number_of, reads, tensor_like, text_of
 
 #: A blocked convolution computes 16 output channels at a time (AVX-512), so one with fewer is faster as it is:
 #: joe's last, with a single channel, takes 4 ms per 5 s of audio in 1-D and 7 ms blocked.
@@ -66,7 +66,7 @@ def _rewrite(model: ModelProto, change: Callable[[Wires, NodeProto, _Maker], boo
 
 
 def _drop_unread(model: ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input}
+    read = {name for node in model.graph.node for name in reads(node)}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)

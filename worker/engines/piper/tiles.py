@@ -39,8 +39,8 @@ class Stage:
     halo: int
 
 
-def stages(latent: ModelProto, given: list[str]) -> tuple[ModelProto, str, list[Stage]]:
-    """The latent half as its head (from the inputs ``given`` to the first boundary), that boundary, and the stages.
+def stages(latent: ModelProto) -> tuple[ModelProto, str, list[Stage]]:
+    """The latent half as its head (from its inputs to the first boundary), that boundary, and the stages.
 
     Boundaries are the inputs of all ConvTranspose nodes but the first. With none of them the head is all there is.
 
@@ -50,8 +50,7 @@ def stages(latent: ModelProto, given: list[str]) -> tuple[ModelProto, str, list[
     wires = Wires(latent.graph)
     boundaries = [node.input[0] for node in wires.ops("ConvTranspose")[1:]]
     ends = [*boundaries, latent.graph.output[0].name]
-    inputs = [info for info in latent.graph.input if info.name in given]
-    head = part(latent, wires, inputs, ends[:1])
+    head = part(latent, wires, latent.graph.input, ends[:1])
     return head, ends[0], [_stage(latent, wires, begin, end) for begin, end in itertools.pairwise(ends)]
 
 
