@@ -86,7 +86,7 @@ def _text(rng: random.Random) -> str:
 
 def run() -> dict[str, Any]:
     """Audio seconds per second of both, their ratio overall and by round, and the CPU's name."""
-    engine, loop = _ours(), _piper()
+    engine, loop = loaded(), _piper()
     mix = texts()
     blocks = [mix[at : at + BLOCK] for at in range(0, len(mix), BLOCK)]
     rounds = [_round(number, block, engine, loop) for number, block in enumerate(blocks)]
@@ -106,16 +106,10 @@ def run() -> dict[str, Any]:
 def _round(
     number: int, block: list[str], engine: Engine, loop: Callable[[list[str]], float]
 ) -> tuple[float, float, float, float]:
-    def ours() -> tuple[float, float]:
-        return _timed(lambda: _batch(engine, block))
-
-    def piper() -> tuple[float, float]:
-        return _timed(lambda: loop(block))
-
     if number % 2:
-        mine = ours()
-        return (*piper(), *mine)
-    return (*piper(), *ours())
+        mine = _timed(lambda: batch(engine, block))
+        return (*_timed(lambda: loop(block)), *mine)
+    return (*_timed(lambda: loop(block)), *_timed(lambda: batch(engine, block)))
 
 
 def _timed(speak: Callable[[], float]) -> tuple[float, float]:
@@ -125,13 +119,14 @@ def _timed(speak: Callable[[], float]) -> tuple[float, float]:
     return audio_s, time.perf_counter() - began_s
 
 
-def _ours() -> Engine:
+def loaded() -> Engine:
+    """The engine with the packaged voice, loaded on the CPU."""
     engine = PiperFamily(Settings()).engines()["joe"]
     engine.load("cpu", None)
     return engine
 
 
-def _batch(engine: Engine, block: list[str]) -> float:
+def batch(engine: Engine, block: list[str]) -> float:
     """Speaks the block as one batch, phonemes included, and answers its seconds of audio."""
     voice = engine.voices[0]
     batch = [engine.prepare(Segment(text=text, voice=voice, seed=number)) for number, text in enumerate(block)]
@@ -160,9 +155,8 @@ def cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
 
 
-def main() -> None:
-    """Prints the figures as a table."""
-    result = run()
+def report(result: dict[str, Any]) -> None:
+    """Print the figures as a table."""
     print(f"{result['cpu']}, {result['texts']} texts; audio seconds per second")
     print(f"{'round':>7} {'piper':>8} {'stentor':>8} {'ratio':>6}")
     for number, row in enumerate(result["rounds"], 1):
@@ -172,4 +166,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    report(run())
