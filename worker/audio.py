@@ -84,7 +84,8 @@ def encode(
     rate that the samples have), or the next higher one that the codec knows; resampled by soxr where they differ.
 
     Raises:
-        AudioUnencodable: the format or the target rate is not one of ours, or the codec refuses; the cause is kept.
+        AudioUnencodable: no samples, the format or the target rate is not one of ours, or the codec refuses; the cause
+            is kept.
     """
     if format not in FORMATS:
         raise AudioUnencodable(f"The format is {format!r}; one of {', '.join(FORMATS)} is wanted")
@@ -93,6 +94,8 @@ def encode(
             f"The target sample rate is {target_sample_rate_hz} Hz; "
             f"{MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz is wanted"
         )
+    if samples.size == 0:  # codecs answer with a file that nothing can open
+        raise AudioUnencodable(f"The audio has 0 samples at {sample_rate_hz} Hz; at least 1 is wanted")
     rate_hz = FORMATS[format].nearest_rate_hz(target_sample_rate_hz or sample_rate_hz)
     try:
         # (samples at sample_rate_hz,) -> (samples at rate_hz,)

@@ -25,6 +25,8 @@ CLAUSE_PAUSE_S = 0.18
 WORD_PAUSE_S = 0.0
 
 _CLOSERS = "\"'”’»›)\\]}」』）】》〉｣"
+#: After a Latin mark and before a space these close too, as in „Ja.“ and »Ja.«; elsewhere they may open.
+_LATIN_CLOSERS = f"{_CLOSERS}“‘«‹"
 _OPENERS = "\"'“‘„‚«‹(\\[{「『（【《〈｢¿¡"
 #: Ends a sentence wherever it stands: CJK, Devanagari and its neighbours, Arabic and Urdu, Armenian, Ethiopic,
 #: Myanmar, Khmer, Tibetan.
@@ -42,14 +44,15 @@ _PHRASE_LETTER = re.compile(f"[{_PHRASE_SPACED}]")
 
 _SENTENCE_END = re.compile(
     f"(?P<full>[{_FULL_STOPS}]+[.!?…]*[{_CLOSERS}]*)"
-    f"|(?P<latin>[.!?…]+[{_CLOSERS}]*(?: [»!?](?=\\s|$))*)(?:(?=\\s)|(?<=[!?])(?=[{_CJK}]))"
+    # Only from where a run of marks begins: from each of its marks, a run of thousands takes quadratic time.
+    f"|(?<![.!?…])(?P<latin>[.!?…]++[{_LATIN_CLOSERS}]*+(?: [»!?](?=\\s|$))*+)(?:(?=\\s|$)|(?<=[!?])(?=[{_CJK}]))"
     f"|(?<=[{_PHRASE_SPACED}])(?P<phrase>)\\s+(?=[{_PHRASE_SPACED}])"
 )
 _CLAUSE_END = re.compile(
-    f"[{_FULL_COMMAS}{_FULL_STOPS}][{_CLOSERS}]*|[,;:.!?…][{_CLOSERS}]*(?=\\s)|\\s[–—-]+(?=\\s)|—|\\s(?=[(\\[])"
+    f"[{_FULL_COMMAS}{_FULL_STOPS}][{_CLOSERS}]*|[,;:.!?…][{_LATIN_CLOSERS}]*(?=\\s)|\\s[–—-]+(?=\\s)|—|\\s(?=[(\\[])"
 )
 _SPACE = re.compile(r"\s+")
-_TRAILING_CLOSERS = re.compile(f"[{_CLOSERS}\\s]+$")
+_TRAILING_CLOSERS = re.compile(f"[{_LATIN_CLOSERS}\\s]+$")
 _NEXT_LOWER = re.compile(f"[\\s{_OPENERS}–—-]*(?P<char>.)?", re.DOTALL)
 #: The last word before a full stop; no abbreviation is longer.
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘„«/-]{1,12}$")
@@ -68,8 +71,15 @@ _BEFORE_NUMBERS = """
     no nos nr núm p pp pg vol ch sec fig art par ext apt approx tel
     jan feb mar apr jun jul aug sep sept oct nov dec
 """
+#: Words that a German number with a full stop goes on with: "am 24. Dezember", "im 2. Stock".
+_AFTER_ORDINALS = """
+    januar jänner februar märz april mai juni juli august september oktober november dezember
+    jahrhundert stock etage klasse
+"""
 _ABBREVIATION_SET = frozenset(_ABBREVIATIONS.split())
 _BEFORE_NUMBER_SET = frozenset(_BEFORE_NUMBERS.split())
+_AFTER_ORDINAL_SET = frozenset(_AFTER_ORDINALS.split())
+_NEXT_WORD = re.compile(r"\s+(\w{3,11})\b")
 
 
 def split(text: str, max_chars: int) -> list[str]:
@@ -153,9 +163,12 @@ def _is_inside(paragraph: str, match: re.Match[str], *, has_case: bool) -> bool:
     # "J.", "U.S.", "a.m.": a letter, or letters with full stops between them; "1." that opens a list.
     if all(len(part) == 1 and part.isalpha() and part not in _CJK for part in word.split(".")):
         return True
+    if word.isdecimal():
+        next_word = _NEXT_WORD.match(paragraph, match.end())
+        is_ordinal = bool(next_word and next_word[1].lower() in _AFTER_ORDINAL_SET)
+        return is_ordinal or not paragraph[: match.start() - len(word)].strip()
     follows = paragraph[match.end() + 1 : match.end() + 2]
-    opens_list = word.isdecimal() and not paragraph[: match.start() - len(word)].strip()
-    return opens_list or word in _ABBREVIATION_SET or (word in _BEFORE_NUMBER_SET and follows.isdecimal())
+    return word in _ABBREVIATION_SET or (word in _BEFORE_NUMBER_SET and follows.isdecimal())
 
 
 def _goes_on_in_lower_case(text: str, position: int) -> bool:
@@ -187,8 +200,11 @@ def _best_cut(text: str, start: int, end: int, limit: int, clauses: Sequence[int
     for places in (clauses, words):
         if (at := _nearest(places, middle)) is not None and start + quarter < at < end - quarter:
             return at
+    # A scrap is better than half a word.
+    if (at := _nearest(words, middle)) is not None and start < at < end:
+        return at
     for may_cut in (_parts_syllables, _parts_graphemes):
-        for distance in range(min((end - start) // 2, limit)):
+        for distance in range(min((end - start + 1) // 2, limit)):
             for at in (middle - distance, middle + distance):
                 if start < at < end and may_cut(text, at):
                     return at
@@ -214,6 +230,7 @@ def _parts_syllables(text: str, at: int) -> bool:
     return (
         _parts_graphemes(text, at)
         and not (before.isdecimal() and after.isdecimal())
+        and not (before in ".,:" and after.isdecimal() and text[at - 2 : at - 1].isdecimal())  # 3.14 and 1,500
         and after not in _NEVER_FIRST
         and before not in _OPENERS
         and not "\u0e40" <= before <= "\u0e44"  # Thai vowels that are written before their consonant, and Lao ones
