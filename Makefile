@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: install format lint test bench demo clean
+.PHONY: install format lint test bench demo lock clean
 
 install: .venv/installed
 
@@ -33,5 +33,15 @@ bench: install
 demo: install
 	$(BIN)/python -m tests.demo
 
+# Newest versions that pyproject.toml allows, in place of those in constraints.txt.
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	$(PIP_QUIET) .venv-lock/bin/python -m pip install --quiet --upgrade pip
+	$(PIP_QUIET) .venv-lock/bin/python -m pip install --quiet --editable '.[local]' --group dev
+	{ head -n 1 constraints.txt; .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v '^setuptools=='; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-lock
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output
+	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output

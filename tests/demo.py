@@ -18,7 +18,9 @@ OUTPUT = ROOT / "demo-output"
 def main() -> int:
     """Start a stack of its own, speak the notices, say what came of it, and stop; 1 if a notice has no audio."""
     shutil.rmtree(OUTPUT, ignore_errors=True)
-    print(f"Starting Valkey, an S3 server, the API, a worker and the scheduler to speak {NOTICES.relative_to(ROOT)} ...")
+    print(
+        f"Starting Valkey, an S3 server, the API, a worker and the scheduler to speak {NOTICES.relative_to(ROOT)} ..."
+    )
     with tempfile.TemporaryDirectory(prefix="stentor-demo-") as data_dir, stack(Path(data_dir)) as running:
         print(f"Ready after {running.ready_after_s:.1f} s at {running.run.api_url}; its page is at /docs.")
         with running.client() as client:
