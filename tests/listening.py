@@ -44,7 +44,6 @@ _BEFORE = (
 #: Applied after it, when number words have become digits.
 _AFTER = (
     (re.compile(r"(?<=\d)(st|nd|rd|th)\b"), ""),  # march 4th -> march 4
-    (re.compile(r"\bdollars? (?=\d)"), "$"),  # espeak reads $35 as "dollar thirty-five"
     (re.compile(r"(?<=\d) ?% ?"), " percent "),
     (re.compile(r"(?<=\d) (?=\d)"), ""),  # 4 8 2 1 3 and 48 213 -> 48213
     (re.compile(r"\s+"), " "),

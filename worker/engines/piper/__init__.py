@@ -6,6 +6,7 @@ From the outside in:
     config.py      a voice's ``.onnx.json``       (no model library)
     engine.py      the engine the worker calls    (no model library until it loads or prepares)
     phonemes.py    text -> phoneme ids            (piper, espeak)
+    money.py       prices as English says them
     loading.py     model file -> a strategy, checked against the whole graph
     graph.py       the cut at the durations       (onnx)
     rewrite.py     the decoder in the form that onnxruntime runs fastest on a CPU (onnx)

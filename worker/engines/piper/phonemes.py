@@ -19,6 +19,7 @@ from piper import PiperConfig, PiperVoice
 from stentor.errors import EngineFailed, TextUnspeakable
 from worker.engines.contract import Segment, Utterance
 from worker.engines.piper.config import VoiceConfig, config_path
+from worker.engines.piper.money import spoken
 
 #: Latent frames per phoneme id and per sentence, at length scale 1: least squares over 48 sentences of the joe voice,
 #: 13 to 187 ids each (2.07 and 17.5). The sentence's own part is mostly the silence at its end.
@@ -67,11 +68,12 @@ class Phonemiser:
         return PiperUtterance(segment=segment, cost=max(1, cost), sentences=sentences, speaker_id=speaker_id)
 
     def _sentences(self, text: str) -> tuple[NDArray[np.int64], ...]:
-        rows = self._rows(RAW.sub("[ ", text))  # a client's text is only ever text
-        spoken = [np.array(ids, dtype=np.int64) for ids in rows if not self._spoken.isdisjoint(ids)]
-        if not spoken:
+        plain = RAW.sub("[ ", text)  # a client's text is only ever text
+        rows = self._rows(spoken(plain) if self._config.espeak.voice.startswith("en") else plain)
+        sentences = [np.array(ids, dtype=np.int64) for ids in rows if not self._spoken.isdisjoint(ids)]
+        if not sentences:
             raise TextUnspeakable(f"the voice {self._model} finds nothing to say in a text of {len(text)} characters")
-        return tuple(spoken)
+        return tuple(sentences)
 
     def _rows(self, text: str) -> list[list[int]]:
         try:
