@@ -18,6 +18,20 @@ from stentor import log
 from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
 from stentor.settings import Settings
 
+#: The page at `/docs` without what would call out: fonts, telemetry, assistants, clients in the cloud.
+SCALAR = {
+    "telemetry": False,
+    "withDefaultFonts": False,
+    "showDeveloperTools": "never",
+    "hideClientButton": True,
+    "agent": {"disabled": True},
+    "mcp": {"disabled": True},
+    "authentication": {"preferredSecurityScheme": "key"},
+    "metaData": {"title": "Stentor"},
+}
+#: And the browser sees to it. The page's script needs `eval` and styles of its own.
+PAGE_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
+
 
 class JsonRequest(Request):
     """A request whose body is a JSON object or is refused by name, whoever asks for it and however silently."""
@@ -69,10 +83,18 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     return app
 
 
+def _keep_to_ourselves(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = PAGE_POLICY
+    return response
+
+
 def _add_docs(app: OpenAPI, settings: Settings) -> None:
     """`/openapi.json`, and a page at `/docs` that is drawn from it by files of our own, none from elsewhere."""
     described = openapi.describe(app.api_doc, settings)
-    app.register_blueprint(RegisterPlugin.register(doc_url="../openapi.json"), url_prefix="/docs")
+    app.config["SCALAR_CONFIG"] = SCALAR
+    pages = RegisterPlugin.register(doc_url="../openapi.json")
+    pages.after_request(_keep_to_ourselves)
+    app.register_blueprint(pages, url_prefix="/docs")
 
     @app.route("/openapi.json")
     def openapi_json() -> dict[str, Any]:

@@ -308,4 +308,7 @@ def test_the_description_and_its_page_are_served(http: FlaskClient) -> None:
         "/v1/jobs/{job_id}/audio",
         "/v1/voices",
     ]
-    assert http.get("/docs", follow_redirects=True).status_code == 200
+    page = http.get("/docs", follow_redirects=True)
+    assert page.status_code == 200
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert "http" not in page.get_data(as_text=True)

@@ -74,7 +74,7 @@ def test_the_description_names_the_voices_there_are(http: FlaskClient, client: r
     ]
 
 
-@given(text=st.text(alphabet=string.printable + "\x00\x07\x85\xadé你ก½۳\u200b\u200d\u3164\ue000\ud800🎉", max_size=6))
+@given(text=st.text(alphabet=string.printable + "\x00\x07\x85\xadé你ก½۳\u200b\u200d\ue000\ud800🎉", max_size=6))
 def test_the_described_pattern_accepts_what_cleaning_accepts(text: str) -> None:
     # Python's own re has no \p{L}; its \w is the same letters and numbers, and the underscore.
     pattern = SPEAKABLE.replace(r"(?:\p{L}|\p{N})", r"[^\W_]")
