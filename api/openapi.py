@@ -23,9 +23,9 @@ _PROBLEMS = {
     "503": "Redis or the storage does not answer; `Retry-After` says when to try again.",
 }
 
-#: What ``stentor.text.clean`` accepts, as ECMA-262 writes it with its flag ``u``, which JSON Schema asks for: no control
-#: characters but those that part lines and words, and at least one letter or number. (Hangul's four fillers are letters
-#: by name and nothing to the eye: a text of nothing else is refused all the same.)
+#: What ``stentor.text.clean`` accepts, as ECMA-262 writes it with its flag ``u``, which JSON Schema asks for: no
+#: control characters but those that part lines and words, and at least one letter or number. (Hangul's four fillers are
+#: letters by name and nothing to the eye: a text of nothing else is refused all the same.)
 _ALLOWED = "[^\\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f]*"
 SPEAKABLE = rf"^{_ALLOWED}(?:\p{{L}}|\p{{N}}){_ALLOWED}$"
 

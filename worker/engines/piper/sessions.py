@@ -28,8 +28,6 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERROR
-        # Values near zero (below 1e-38) take a CPU a hundred times as long, and nobody hears them.
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         providers = _providers(device, memory_limit_bytes)
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
