@@ -44,8 +44,9 @@ def submit_jobs(body: SubmitRequest) -> tuple[dict[str, Any], int, dict[str, str
     many = not isinstance(body.root, JobRequest)
     requests = [body.root] if isinstance(body.root, JobRequest) else body.root.jobs
     jobs = jobs_from(requests, owner=owner(), services=services(), many=many)
-    services().jobs.submit(jobs)
-    _ring()
+    jobs = services().jobs.submit(jobs)
+    if not all(job.settled for job in jobs):
+        _ring()
     shown = [_shown(job) for job in jobs]
     if many:
         return {"jobs": shown}, 202, {}

@@ -39,6 +39,7 @@ class JobRequest(BaseModel):
     format: Format = Field("wav", description="`wav` is 16-bit PCM, `ogg` is Opus.")
     sample_rate_hz: SampleRate | None = Field(None, description="The voice's own rate if absent.")
     priority: Priority = Field("standard", description="`interactive` goes first, `bulk` last.")
+    cache: bool = Field(True, description="`false`: speak it even if an equal job has been spoken.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Yours; comes back with the job."
     )

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from api.problems import Invalid
 from api.schemas import JobRequest
 from api.services import Services
+from stentor.cache import fingerprint
 from stentor.errors import RequestError, TooManyJobs
 from stentor.job import Job, new_id
 from stentor.lanes import Lane
+from stentor.settings import Settings
 from stentor.text import clean
+from stentor.voice import Voice
 
 
 def jobs_from(requests: Sequence[JobRequest], *, owner: str, services: Services, many: bool) -> list[Job]:
@@ -36,19 +39,29 @@ def jobs_from(requests: Sequence[JobRequest], *, owner: str, services: Services,
         except RequestError as exc:
             wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
             continue
-        jobs.append(_job(request, text=text, voice=voice.name, model=voice.model, owner=owner))
+        jobs.append(_job(request, text=text, voice=voice, owner=owner, settings=services.settings))
     if wrong:
         raise Invalid(wrong)
     return jobs
 
 
-def _job(request: JobRequest, *, text: str, voice: str, model: str, owner: str) -> Job:
+def _job(request: JobRequest, *, text: str, voice: Voice, owner: str, settings: Settings) -> Job:
+    model = voice.model
+    equal = fingerprint(
+        text=text,
+        voice=voice,
+        speed=request.speed,
+        seed=request.seed,
+        format=request.format,
+        sample_rate_hz=request.sample_rate_hz,
+        loudness_lufs=settings.loudness_lufs,
+    )
     lane = Lane.of(model=model, priority=request.priority, text_chars=len(text))
     return Job(
         id=new_id(),
         owner=owner,
         text=text,
-        voice=voice,
+        voice=voice.name,
         model=model,
         lane=lane.key,
         speed=request.speed,
@@ -57,4 +70,5 @@ def _job(request: JobRequest, *, text: str, voice: str, model: str, owner: str) 
         sample_rate_hz=request.sample_rate_hz,
         priority=request.priority,
         metadata=request.metadata,
+        fingerprint=equal if request.cache and settings.cache == "on" else None,
     )

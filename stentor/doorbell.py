@@ -24,6 +24,11 @@ def device_queue(device_id: str) -> str:
     return f"device.{device_id}"
 
 
+def node_name(name: str, host: str) -> str:
+    """What the Celery worker of a device, or ``io``, is called."""
+    return f"{name.replace(':', '-')}@{host}"
+
+
 def create_celery(settings: Settings) -> celery.Celery:
     """A Celery app that talks to the settings' Redis; rooms add tasks or only send.
 

@@ -35,6 +35,8 @@ StentorError
 └── SynthesisError            one job's outcome
     ├── EngineFailed          engine_failed
     ├── EngineCrashed         engine_crashed
+    ├── EngineHung            engine_hung
+    ├── OutOfMemory           out_of_memory
     ├── AudioInvalid          audio_invalid
     ├── AudioUnencodable      audio_unencodable
     └── ModelUnavailable      model_unavailable
@@ -264,8 +266,21 @@ class EngineCrashed(SynthesisError):
     retryable = True
 
 
+class EngineHung(SynthesisError):
+    """The job's forward pass did not end in time, as often as is allowed."""
+
+    code = "engine_hung"
+    retryable = True
+
+
+class OutOfMemory(SynthesisError):
+    """The job alone takes more memory than the device has."""
+
+    code = "out_of_memory"
+
+
 class AudioInvalid(SynthesisError):
-    """The engine answered with something that is not speech: empty, not finite, or silent."""
+    """The engine answered with no speech: empty, not finite, silent, clipped flat, or of a length no speech has."""
 
     code = "audio_invalid"
 

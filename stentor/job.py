@@ -52,6 +52,8 @@ class Job:
     priority: str = "standard"
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float = dataclasses.field(default_factory=time.time)
+    #: Equal for jobs whose audio is the same; None if the job wants audio of its own.
+    fingerprint: str | None = None
     #: The stream entry that holds the job in its lane; Redis gives it at submission.
     entry: str | None = None
     started_at: float | None = None
@@ -68,6 +70,7 @@ class Job:
     audio_s: float | None = None
     audio_bytes: int | None = None
     sha256: str | None = None
+    #: Whether the audio is that of an equal job.
     cached: bool = False
     quality: Mapping[str, float] | None = None
     error_code: str | None = None

@@ -11,6 +11,8 @@
 | stentor:devices                         | set    | ids of all devices that ever reported |
 | stentor:device:<id>                     | hash   | what a device reported last |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
+| stentor:budget:<id>                     | hash   | model -> the batch budget that a device has learned |
+| stentor:cache:<fingerprint>             | hash   | where the audio of an equal job lies; expires |
 | stentor:events                          | stream | outcomes as they are settled, capped; requests wait on it |
 | stentor:beat:<process>:<host>           | string | heartbeat of a process without a device; expires |
 | stentor:celery:*                        |        | Celery's own: queues ``synthesis``, ``io``, one per device |
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 #: Prefix of all keys of Celery's broker.
 CELERY_PREFIX = "stentor:celery:"
+CACHE_PREFIX = "stentor:cache:"
 LANES = "stentor:lanes"
 VOICES = "stentor:voices"
 API_KEYS = "stentor:keys"
@@ -47,6 +50,16 @@ def device(device_id: str) -> str:
 def wanted(device_id: str) -> str:
     """Key of the residency that was ordered for a device."""
     return f"stentor:wanted:{device_id}"
+
+
+def budgets(device_id: str) -> str:
+    """Key of the batch budgets that a device has learned."""
+    return f"stentor:budget:{device_id}"
+
+
+def cache(fingerprint: str) -> str:
+    """Key of what is known of the audio of equal jobs."""
+    return f"{CACHE_PREFIX}{fingerprint}"
 
 
 def beat(process: str, host: str) -> str:

@@ -55,7 +55,22 @@ class Settings(pydantic.BaseModel):
     )
     voices_dir: Path | None = Field(None, description="Folder of Piper voices (`.onnx` beside `.onnx.json`).")
     default_voice: str = Field("joe", description="The voice of a job that names none.")
-    device_memory_gb: Positive | None = Field(None, description="Cap on a CUDA device's memory for models, in GB.")
+    simulated: str | None = Field(
+        None,
+        description="A GPU to simulate, for benches: `l4`, or `l4*10` for one whose clock runs ten times as fast.",
+        pattern=r"^[a-z0-9]+(\*\d+(\.\d+)?)?$",
+    )
+    device_memory_gb: Positive | None = Field(
+        None,
+        description="Cap on what a device's process takes, in GB: of GPU memory on CUDA, of resident memory on a CPU.",
+    )
+
+    loudness_lufs: float | None = Field(
+        None,
+        ge=-40,
+        le=-5,
+        description="Loudness that all audio is brought to, in LUFS (-16 for web, -23 for broadcast); unset leaves it.",
+    )
 
     max_text_chars: int = Field(10_000, ge=1, le=1_000_000, description="Longest text of a job, in characters.")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest body of a request, in bytes.")
@@ -63,6 +78,18 @@ class Settings(pydantic.BaseModel):
     max_wait_s: float = Field(60, ge=0, le=600, description="Longest `?wait=` of a request, in seconds.")
     presign_s: int = Field(3600, ge=1, le=604_800, description="How long an audio URL is good for, in seconds.")
     retention_s: int = Field(30 * 86_400, ge=60, description="How long a settled job can be asked for, in seconds.")
+
+    cache: str = Field(
+        "on",
+        pattern="^(on|off)$",
+        description="Whether a job that equals an earlier one gets its audio without being spoken: `on` or `off`.",
+    )
+    cache_s: int = Field(
+        7 * 86_400,
+        ge=1,
+        description="How long after a job was spoken its audio is given to equal ones, in seconds. Well below the time "
+        "after which the bucket forgets objects.",
+    )
 
     merge_window_ms: int = Field(
         30,
@@ -75,6 +102,9 @@ class Settings(pydantic.BaseModel):
         600, description="After this wait the oldest text of a lane counts as `interactive`, in seconds."
     )
     lease_s: Positive = Field(60, description="After this silence a device's jobs are given to others, in seconds.")
+    batch_deadline_s: Positive = Field(
+        60, description="A forward pass that takes so much longer than its audio lasts is ended, in seconds."
+    )
     max_attempts: int = Field(3, ge=1, le=20, description="Deliveries of a job before it fails.")
     storage_retry_s: Positive = Field(
         3600, description="How long storing audio is tried again before its job fails, in seconds."

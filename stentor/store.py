@@ -11,7 +11,7 @@ import redis
 
 from stentor import keys
 from stentor.errors import JobNotFound, JobSettled
-from stentor.job import QUEUED, STATES, Job
+from stentor.job import QUEUED, STATES, SUCCEEDED, Job
 from stentor.lanes import Lane, LaneState
 from stentor.record import from_fields, to_items
 from stentor.redis_client import redis_errors, script, text_map
@@ -41,20 +41,33 @@ class JobStore:
         self._submit = script(client, "submit")
         self._cancel = script(client, "cancel")
 
-    def submit(self, jobs: Sequence[Job]) -> None:
-        """Put queued jobs into their lanes, all or none; when this returns, Redis has them."""
+    def submit(self, jobs: Sequence[Job]) -> list[Job]:
+        """Put queued jobs into their lanes, all or none; when this returns, Redis has them.
+
+        They come back in order; those that equal a job whose audio is known have succeeded already.
+        """
         packed = [
             {
                 "job": keys.job(job.id),
                 "id": job.id,
                 "lane": job.lane,
                 "index": keys.jobs(job.owner, QUEUED),
+                "done": keys.jobs(job.owner, SUCCEEDED),
+                "cache": keys.cache(job.fingerprint) if job.fingerprint else "",
                 "fields": to_items(job),
             }
             for job in jobs
         ]
         with redis_errors():
-            self._submit(keys=[keys.LANES], args=[keys.GROUP, json.dumps(packed)])
+            settled = self._submit(
+                keys=[keys.LANES, keys.EVENTS],
+                args=[keys.GROUP, time.time(), self._retention_s, EVENTS_KEPT, json.dumps(packed)],
+            )
+            pipe = self._client.pipeline(transaction=False)
+            for job_id in settled:
+                pipe.hgetall(keys.job(job_id))
+            done = {fields["id"]: from_fields(Job, fields) for fields in pipe.execute() if fields}
+        return [done.get(job.id, job) for job in jobs]
 
     def get(self, job_id: str, owner: str) -> Job:
         """The job as it is now.

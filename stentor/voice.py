@@ -21,6 +21,8 @@ class Voice:
     sample_rate_hz: int
     speaker: str | None = None
     description: str = ""
+    #: Changes when the weights do, so that audio of older ones is not given out for new jobs.
+    revision: str = ""
 
     def to_json(self) -> str:
         """The voice as one line of JSON, the form in which Redis keeps it."""

@@ -26,6 +26,7 @@ from stentor import keys, log
 from stentor.doorbell import create_celery
 from stentor.redis_client import connect
 from stentor.settings import Settings
+from worker.blackbox import BlackBox
 from worker.device import Device
 
 _log = log.get(__name__)
@@ -37,6 +38,8 @@ BEAT_EVERY_S, BEAT_GOOD_FOR_S = 5, 20
 
 #: Set in the worker's parent when it is told to stop, seen by the child that drains.
 _stopping = multiprocessing.get_context("fork").Event()
+#: Outlives the child that writes it, for the parent holds it too.
+_box = BlackBox()
 
 
 class Process:
@@ -52,6 +55,7 @@ def create_app() -> celery.Celery:
     made = create_celery(Process.settings)
     made.conf.update(
         imports=["worker.tasks"],
+        worker_pool="worker.pool:DevicePool",
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
@@ -72,7 +76,7 @@ def _set_up_logging(**_: Any) -> None:
 def _start_device(**_: Any) -> None:
     device = Process.settings.worker_device
     if device:
-        Process.device = Device(Process.settings, app, device, stopping=_stopping.is_set)
+        Process.device = Device(Process.settings, app, device, _box, stopping=_stopping.is_set)
         Process.device.start()
 
 

@@ -1,4 +1,4 @@
-"""Audio after the engine: joining segments, seeing that it is speech, and writing it in the format asked for.
+"""Audio after the engine: joining segments, and writing it in the format asked for.
 
 Samples are float32, shape (samples,), -1..1 (1.0 is full scale), mono, at ``sample_rate_hz``.
 """
@@ -14,12 +14,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from stentor.errors import AudioInvalid, AudioUnencodable
+from stentor.errors import AudioUnencodable
 from stentor.formats import FORMATS, MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 
-#: Audio whose loudest sample is below this is silence: the noise floor of a quiet room's recording lies near it,
-#: and speech at its softest peaks 20 dB above.
-SILENCE_DBFS = -60.0
 #: libsndfile's names of container and codec.
 _CODECS = {
     "wav": ("WAV", "PCM_16"),
@@ -45,29 +42,6 @@ def join(pieces: Sequence[NDArray[np.float32]], pauses_s: Sequence[float], sampl
     for piece, pause_s in zip(pieces, pauses_s, strict=True):
         parts += [piece, np.zeros(round(pause_s * sample_rate_hz), np.float32)]
     return np.concatenate(parts)
-
-
-def check(samples: NDArray[np.float32]) -> None:
-    """Pass when the samples may be speech; ``samples`` is float32, shape (samples,), -1..1.
-
-    Raises:
-        AudioInvalid: no samples, a sample that is not a finite number, or silence from end to end.
-    """
-    if samples.size == 0:
-        raise AudioInvalid("The engine's audio has 0 samples; at least 1 is wanted")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise AudioInvalid(
-            f"{samples.size - np.count_nonzero(finite)} of {samples.size} samples are not finite numbers, "
-            f"the first of them ({samples[first]}) at index {first}; none is allowed"
-        )
-    peak = float(np.abs(samples).max())
-    peak_dbfs = 20 * np.log10(peak) if peak else -np.inf
-    if peak_dbfs < SILENCE_DBFS:
-        raise AudioInvalid(
-            f"The engine's audio is silent: its peak is {peak_dbfs:.1f} dBFS, and at least {SILENCE_DBFS:.1f} is wanted"
-        )
 
 
 def encode(

@@ -10,6 +10,9 @@ from stentor.lanes import Lane, LaneState
 #: How long an interactive text may wait before it presses as much as one of lower priority whose time has just come.
 #: About one batch on two cores: a device that speaks for an aged text of another model does so for one batch.
 INTERACTIVE_PATIENCE_S = 1.0
+#: How long a text is left to an idle device that has its model, before one that must load it takes it: loading takes
+#: seconds, and being told that there is work takes milliseconds.
+YIELD_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,16 +27,30 @@ class Draw:
 
 
 def choose(
-    lanes: Iterable[LaneState], *, speaks: Collection[str], resident: Collection[str], max_wait_s: float
+    lanes: Iterable[LaneState],
+    *,
+    speaks: Collection[str],
+    resident: Collection[str],
+    max_wait_s: float,
+    elsewhere: Collection[str] = (),
 ) -> list[Draw]:
     """What to draw, in this order; all lanes are of one model.
+
+    A model that is not resident here, but on an idle device ``elsewhere``, is left to that one for a moment.
 
     The most urgent priority goes first, then models that are resident, then who has waited longest. A batch that is
     not full goes on with neighbouring length classes and then with lower priorities of the same model. The head of a
     lane that has waited ``max_wait_s`` counts as interactive, whether its model is resident or not, so that nothing
-    starves; only the head, so that a backlog that is late as a whole does not keep interactive texts waiting.
+    starves; only the head, so that a backlog that is late as a whole does not keep interactive texts waiting. Of the
+    model's heads that are late only the latest goes ahead, and only if something more urgent would go before it: heads
+    of all lengths in every batch would be mostly padding.
     """
-    open_lanes = [state for state in lanes if state.lane.model in speaks]
+    yields = set(elsewhere) - set(resident)
+    open_lanes = [
+        state
+        for state in lanes
+        if state.lane.model in speaks and not (state.lane.model in yields and state.oldest_wait_s < YIELD_S)
+    ]
     if not open_lanes:
         return []
 
@@ -49,7 +66,9 @@ def choose(
 
     head = min(open_lanes, key=order)
     mates = [state for state in open_lanes if state.lane.model == head.lane.model]
-    late = sorted((state for state in mates if aged(state)), key=lambda state: -state.oldest_wait_s)
+    first_rank = min(state.lane.rank for state in open_lanes)
+    passed_over = [state for state in mates if aged(state) and state.lane.rank > first_rank]
+    late = sorted(passed_over, key=lambda state: -state.oldest_wait_s)[:1]
     mates.sort(
         key=lambda state: (state.lane.rank, abs(state.lane.length - head.lane.length), -state.oldest_wait_s),
     )

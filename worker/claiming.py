@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 
 from stentor import log
-from stentor.errors import EngineCrashed, EngineFailed, ModelUnavailable
-from stentor.job import PRIORITIES, Outcome
+from stentor.errors import EngineCrashed, EngineFailed, ModelUnavailable, SynthesisError
+from stentor.job import FAILED, PRIORITIES, SUCCEEDED, Job, Outcome
 from stentor.lanes import Lane, class_chars
 from stentor.settings import Settings
 from stentor.store import Backlog
+from worker.blackbox import LastWords
+from worker.budget import Budgets
 from worker.choice import Draw, choose
 from worker.deliveries import Deliveries, Delivery
 from worker.engines.contract import Engine, EngineInfo
@@ -38,16 +41,26 @@ class Claimer:
         residency: Residency,
         hand: Hand,
         finisher: Finisher,
+        budgets: Budgets,
+        *,
+        last_words: LastWords | None,
+        elsewhere: Callable[[], Collection[str]],
     ) -> None:
+        """``elsewhere`` tells which models are resident on other devices that are idle."""
         self._settings = settings
         self._backlog = backlog
         self._deliveries = deliveries
         self._residency = residency
         self._hand = hand
         self._finisher = finisher
+        self._budgets = budgets
+        self._last_words = last_words
+        self._elsewhere = elsewhere
+        #: Whether something waits that was left to other devices.
+        self.yielded = False
 
-    def top_up(self) -> None:
-        """Claim and prepare what waits, until the hand holds the budget of one forward pass.
+    def top_up(self, *, ahead: int = 1) -> None:
+        """Claim and prepare what waits, until the hand holds ``ahead`` budgets (one, where padding costs nothing).
 
         Less urgent rows in hand leave no less room for a more urgent text: it goes first, and they go later.
 
@@ -55,22 +68,28 @@ class Claimer:
             RedisUnavailable: Redis does not answer.
             EngineFailed: the model that the most urgent text needs cannot be loaded.
         """
+        lanes = self._backlog.lanes(time.time())
+        resident = self._residency.resident
+        strange = any(state.lane.model not in resident for state in lanes)
         draws = choose(
-            self._backlog.lanes(time.time()),
+            lanes,
             speaks=self._residency.models,
-            resident=self._residency.resident,
+            resident=resident,
             max_wait_s=self._settings.bulk_max_wait_s,
+            elsewhere=self._elsewhere() if strange else (),
         )
+        self.yielded = bool(lanes) and not draws
         if draws:
             engine = self._residency.engine(draws[0].lane.model)
             for draw in draws:
-                self._draw(draw, engine)
+                self._draw(draw, engine, ahead if engine.info.pads else 1)
 
-    def _draw(self, draw: Draw, engine: Engine) -> None:
+    def _draw(self, draw: Draw, engine: Engine, budgets: int) -> None:
         """Claim from one lane until there is no room for more, or nothing waits there."""
         left = CLAIM_COUNT if draw.at_most is None else draw.at_most
         while left:
-            room = engine.info.budget - self._hand.cost(draw.lane.model, rank=draw.rank)
+            whole = budgets * self._budgets.of(engine.info)
+            room = whole - self._hand.cost(draw.lane.model, rank=draw.rank)
             count = min(left, _count(draw.lane, engine.info, room))
             claimed = self._deliveries.claim(draw.lane, count) if count else []
             for delivery in claimed:
@@ -80,16 +99,8 @@ class Claimer:
             left -= count
 
     def take(self, delivery: Delivery, engine: Engine, *, rank: int) -> Parcel | None:
-        """The claimed job, prepared and in hand; None if it needs no forward pass, for it has failed already."""
-        job = delivery.job
-        if job.attempts > self._settings.max_attempts:
-            self._fail(
-                delivery,
-                EngineCrashed(
-                    f"the device's process ended {job.attempts - 1} times while it held this job; "
-                    f"{self._settings.max_attempts} deliveries are allowed"
-                ),
-            )
+        """The claimed job, prepared and in hand; None if it needs no forward pass of its own."""
+        if self._renewed(delivery) or self._has_outcome(delivery) or self._follows(delivery):
             return None
         try:
             parcel, rows = parcel_of(delivery, engine, claimed_at=time.monotonic(), rank=rank)
@@ -102,9 +113,43 @@ class Claimer:
         self._hand.add(parcel, rows)
         return parcel
 
-    def _fail(self, delivery: Delivery, error: EngineCrashed | ModelUnavailable) -> None:
+    def _renewed(self, delivery: Delivery) -> bool:
+        """Whether the job is here already: its lease ran out meanwhile, as it does while Redis is away."""
+        return any(parcel.renew(delivery) for parcel in self._on_their_way)
+
+    def _has_outcome(self, delivery: Delivery) -> bool:
+        """Whether the job is settled here and now: tried too often, or an equal one has been spoken."""
+        job = delivery.job
+        if job.attempts > self._settings.max_attempts:
+            self._fail(delivery, self._given_up(job))
+        elif delivery.known:
+            self._deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={**delivery.known, "cached": True}))
+            _log.info("job_settled", job_id=job.id, state=SUCCEEDED, cached=True, attempts=job.attempts)
+        return job.attempts > self._settings.max_attempts or bool(delivery.known)
+
+    def _follows(self, delivery: Delivery) -> bool:
+        """Whether an equal job is on its way through this device, and this one gets its outcome."""
+        wanted = delivery.job.fingerprint
+        if wanted is None or delivery.suspect:
+            return False
+        return any(parcel.job.fingerprint == wanted and parcel.follow(delivery) for parcel in self._on_their_way)
+
+    @property
+    def _on_their_way(self) -> list[Parcel]:
+        return [*self._hand.parcels, *self._finisher.held]
+
+    def _given_up(self, job: Job) -> SynthesisError:
+        said = (
+            f"the device's process ended {job.attempts - 1} times while it spoke this job; "
+            f"{self._settings.max_attempts} deliveries are allowed"
+        )
+        last = self._last_words
+        return last.error(said) if last and job.id in last.jobs else EngineCrashed(said)
+
+    def _fail(self, delivery: Delivery, error: SynthesisError) -> None:
         self._deliveries.settle(delivery, Outcome.failed(error))
-        _log.error("job_failed", job_id=delivery.job.id, code=error.code, attempts=delivery.job.attempts)
+        attempts = delivery.job.attempts
+        _log.error("job_settled", job_id=delivery.job.id, state=FAILED, code=error.code, attempts=attempts)
 
     def orphan(self) -> Parcel | None:
         """The next job that an earlier process of this device left, in hand; None when there is none left.
@@ -113,7 +158,7 @@ class Claimer:
             RedisUnavailable: Redis does not answer.
             EngineFailed: its model cannot be loaded; the job has been given back.
         """
-        while delivery := self._deliveries.orphan():
+        while (delivery := self._deliveries.orphan()) and not self._renewed(delivery):
             _log.warning("orphan_taken_back", job_id=delivery.job.id, attempts=delivery.job.attempts)
             try:
                 engine = self._residency.engine(delivery.job.model)

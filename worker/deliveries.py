@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import redis
@@ -19,6 +19,8 @@ from stentor.store import EVENTS_KEPT
 
 #: Name of the consumer that holds jobs which were given back; no device has it, for it has no slash.
 RETURNED: Final = "returned"
+#: Entries that one call gives back; Redis does nothing else meanwhile.
+RELEASED_AT_ONCE: Final = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Delivery:
 
     job: Job
     entry: str
+    #: Fields of the audio of an equal job that has been spoken; empty if there is none.
+    known: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def suspect(self) -> bool:
@@ -46,10 +50,12 @@ class Deliveries:
         self._device = device
         self._lease_ms = round(settings.lease_s * 1000)
         self._retention_s = settings.retention_s
+        self._cache_s = settings.cache_s
         self._claim = script(client, "claim")
         self._settle = script(client, "settle")
         self._give_back = script(client, "give_back")
         self._refresh = script(client, "refresh")
+        self._release = script(client, "release")
 
     def claim(self, lane: Lane, count: int) -> list[Delivery]:
         """Up to ``count`` jobs of a lane: first those that were given back or lost, then the oldest that wait."""
@@ -65,14 +71,31 @@ class Deliveries:
                 return delivery
         return None
 
+    def release(self, *, but: Collection[str]) -> int:
+        """Give back what an earlier process of this device held, but for these jobs; how many that were.
+
+        Their claims do not count as attempts: they did not end the process.
+        """
+        released = 0
+        with redis_errors():
+            for lane in text_list(self._client.smembers(keys.LANES)):
+                start = "-"
+                while start != "(":
+                    given, last = self._release(
+                        keys=[lane], args=[keys.GROUP, self._device, RETURNED, RELEASED_AT_ONCE, start, *but]
+                    )
+                    released += int(given)
+                    start = f"({last}"
+        return released
+
     def _claimed(self, lane_key: str, count: int, mode: str) -> list[Delivery]:
         with redis_errors():
             rows = self._claim(
                 keys=[lane_key], args=[keys.GROUP, self._device, count, time.time(), mode, self._lease_ms]
             )
         return [
-            Delivery(job=from_fields(Job, dict(zip(flat[::2], flat[1::2], strict=True))), entry=entry)
-            for entry, flat in rows
+            Delivery(job=from_fields(Job, _pairs(fields)), entry=entry, known=_pairs(known))
+            for entry, fields, known in rows
         ]
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
@@ -91,20 +114,21 @@ class Deliveries:
                     time.time(),
                     self._retention_s,
                     EVENTS_KEPT,
+                    self._cache_s,
                     *fields,
                 ],
             )
         return bool(answer)
 
     def give_back(self, deliveries: Iterable[Delivery]) -> None:
-        """Let any device take these jobs at once; the claim does not count as an attempt."""
+        """Let any device take these jobs at once; the claims do not count as attempts."""
+        by_lane: dict[str, list[str | int]] = {}
         for delivery in deliveries:
             job = delivery.job
-            with redis_errors():
-                self._give_back(
-                    keys=[keys.job(job.id), job.lane],
-                    args=[keys.GROUP, self._device, delivery.entry, job.attempts, RETURNED],
-                )
+            by_lane.setdefault(job.lane, []).extend((job.id, delivery.entry, job.attempts))
+        with redis_errors():
+            for lane, parts in by_lane.items():
+                self._give_back(keys=[lane], args=[keys.GROUP, self._device, RETURNED, *parts])
 
     def refresh(self, deliveries: Sequence[Delivery]) -> None:
         """Say that these jobs are still in hand, so that nobody takes them for lost."""
@@ -114,3 +138,7 @@ class Deliveries:
         with redis_errors():
             for lane, entries in by_lane.items():
                 self._refresh(keys=[lane], args=[keys.GROUP, self._device, *entries])
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -9,16 +10,20 @@ import celery
 
 from stentor import keys, log
 from stentor.devices import BUSY, FAILED, IDLE, UNLOADED, DeviceRegistry, device_id
-from stentor.doorbell import IO_QUEUE, REMOVE_CANCELED, Doorbell
+from stentor.doorbell import IO_QUEUE, REMOVE_CANCELED, SYNTHESIS_QUEUE, SYNTHESIZE, Doorbell, node_name
 from stentor.errors import EngineFailed, RedisUnavailable, StentorError
 from stentor.redis_client import connect, redis_errors
 from stentor.settings import Settings
 from stentor.storage import Storage
 from stentor.store import Backlog
+from worker import quality
+from worker.blackbox import BlackBox
+from worker.budget import Budgets
 from worker.claiming import Claimer
 from worker.deliveries import Deliveries
 from worker.drain import Drain
 from worker.finishing import Finisher
+from worker.guard import Guard
 from worker.hand import Hand
 from worker.heartbeat import Heartbeat
 from worker.passes import Pass
@@ -34,10 +39,13 @@ STOP_S = 8.0
 class Device:
     """One process that acts for one device: its engines, its hand, its heartbeat."""
 
-    def __init__(self, settings: Settings, app: celery.Celery, device: str, *, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, app: celery.Celery, device: str, box: BlackBox, *, stopping: Callable[[], bool]
+    ) -> None:
         self._settings = settings
         self._app = app
         self.id = device_id(settings.host, device)
+        self._node = node_name(device, settings.host)
         self._client = connect(settings)
         self._doorbell = Doorbell(app, self._client)
         self._residency = Residency(settings, device)
@@ -48,9 +56,25 @@ class Device:
             self._deliveries,
             Storage(settings),
             storage_retry_s=settings.storage_retry_s,
+            loudness_lufs=settings.loudness_lufs,
             discard=self._discard,
         )
-        claimer = Claimer(settings, backlog, self._deliveries, self._residency, self._hand, self._finisher)
+        budgets = Budgets(self._client, self.id)
+        last_words = box.last_words()
+        self._guard = Guard(
+            settings, box, memory_limit_bytes=self._residency.memory_limit_bytes if device == "cpu" else None
+        )
+        claimer = Claimer(
+            settings,
+            backlog,
+            self._deliveries,
+            self._residency,
+            self._hand,
+            self._finisher,
+            budgets,
+            last_words=last_words,
+            elsewhere=self._models_elsewhere,
+        )
         self._drain = Drain(
             settings,
             claimer,
@@ -58,6 +82,9 @@ class Device:
             self._residency,
             self._hand,
             self._finisher,
+            budgets,
+            self._guard,
+            last_words=last_words,
             stopping=stopping,
             spoke=self._spoke,
         )
@@ -65,17 +92,19 @@ class Device:
         self._heartbeat = Heartbeat(
             self._registry,
             self._deliveries,
-            lambda: self._hand.deliveries + [parcel.delivery for parcel in self._finisher.held],
+            lambda: self._hand.deliveries + [one for parcel in self._finisher.held for one in parcel.deliveries],
             device_id=self.id,
             models=self._residency.models,
             lease_s=settings.lease_s,
+            met=self._register_voices,
         )
 
     def start(self) -> None:
-        """Register the voices, load the preferred model unless the device was told to stay unloaded, and ring."""
+        """Report, load the preferred model unless the device was told to stay unloaded, and ring."""
         self._heartbeat.start()
+        self._guard.start()
+        threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
         try:
-            self._register_voices()
             unloaded = self._ordered() == UNLOADED
         except RedisUnavailable as exc:
             _log.warning("started_without_redis", reason=str(exc))
@@ -104,14 +133,33 @@ class Device:
                 self._residency.engine(model)
         except StentorError as exc:
             _log.exception("model_not_loaded", model=model)
-            self._heartbeat.say(state=FAILED, error=exc.detail)
+            self._failed(exc)
         else:
             self._heartbeat.say(state=IDLE, model=next(iter(self._residency.resident), None), error=None)
+
+    def _failed(self, error: StentorError) -> None:
+        """Say so; a device none of whose models can be loaded stops to listen, so that others hear the doorbell."""
+        self._heartbeat.say(state=FAILED, error=error.detail, models=self._residency.models)
+        if self._residency.out:
+            _log.error("device_out", device=self.id, reason=error.detail)
+            self._app.control.cancel_consumer(SYNTHESIS_QUEUE, destination=[self._node])
+        else:
+            self.ring()
+
+    def _models_elsewhere(self) -> set[str]:
+        return {
+            status.model
+            for status in self._registry.list()
+            if status.id != self.id and status.state == IDLE and status.model
+        }
 
     def load(self, model: str | None = None) -> None:
         """Bring a model, or else the preferred one, onto the device; an order to stay unloaded ends with it."""
         with redis_errors():
             self._client.delete(keys.wanted(self.id))
+        if self._residency.out:
+            self._residency.forgive()
+            self._app.control.add_consumer(SYNTHESIS_QUEUE, destination=[self._node])
         self._load(model or self._residency.preferred)
 
     def unload(self) -> None:
@@ -119,22 +167,38 @@ class Device:
         with redis_errors():
             self._client.set(keys.wanted(self.id), UNLOADED)
         _log.info("device_unloads", device=self.id)
+        self.stop()
 
-    def drain(self) -> None:
-        """Speak what waits; rings again if work may be left."""
+    def drain(self) -> bool:
+        """Speak what waits; rings again if work may be left. False if the process has to be replaced."""
         self._heartbeat.say(state=BUSY)
         started = time.monotonic()
         try:
             left = self._drain.run()
         except EngineFailed as exc:
             _log.exception("model_not_loaded")
-            self._heartbeat.say(state=FAILED, error=exc.detail)
-            return
+            self._failed(exc)
+            return True
         resident = next(iter(self._residency.resident), None)
         self._heartbeat.say(state=IDLE if resident else UNLOADED, model=resident, error=None)
         _log.debug("drained", took_s=round(time.monotonic() - started, 3), left=left)
         if left:
+            self._go_on()
+        if self._guard.full:
+            _log.warning("device_replaced", reason="the process holds more memory than its cap")
+            self.stop()
+            return False
+        return True
+
+    def _go_on(self) -> None:
+        """Ring the doorbell: this device's own if it still holds something, with which nobody else can go on."""
+        if not self._hand.rows:
             self.ring()
+            return
+        try:
+            self._doorbell.order(SYNTHESIZE, self.id)
+        except RedisUnavailable as exc:
+            _log.warning("doorbell_not_rung", reason=str(exc))
 
     def ring(self) -> None:
         """Ring the doorbell; if that fails the scheduler rings for what waits."""
@@ -144,7 +208,8 @@ class Device:
             _log.warning("doorbell_not_rung", reason=str(exc))
 
     def stop(self) -> None:
-        """Wait for audio that is being stored, for a while."""
+        """Give back what is in hand, and wait for audio that is being stored, for a while."""
+        self._drain.let_go()
         if not self._finisher.wait_until_empty(STOP_S):
             self._finisher.abandon()
             _log.warning("stopped_with_unstored_audio", jobs=len(self._finisher.held))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 import time
@@ -17,8 +18,8 @@ from stentor.errors import RedisUnavailable, StorageUnavailable, SynthesisError
 from stentor.formats import FORMATS
 from stentor.job import SUCCEEDED, Outcome
 from stentor.storage import Storage, audio_key
-from worker import audio
-from worker.deliveries import Deliveries
+from worker import audio, quality
+from worker.deliveries import Deliveries, Delivery
 from worker.engines.contract import Speech
 from worker.rows import Parcel
 from worker.segments import pause_s
@@ -49,12 +50,14 @@ class Finisher:
         storage: Storage,
         *,
         storage_retry_s: float,
+        loudness_lufs: float | None,
         discard: Callable[[str], None],
     ) -> None:
         """``discard`` is called with the id of a job whose audio was stored but whose delivery was void."""
         self._deliveries = deliveries
         self._storage = storage
         self._storage_retry_s = storage_retry_s
+        self._loudness_lufs = loudness_lufs
         self._discard = discard
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="finish")
         self._changed = threading.Condition()
@@ -111,34 +114,44 @@ class Finisher:
             outcome, key = self._stored(parcel)
         except (SynthesisError, StorageUnavailable) as exc:
             outcome, key = Outcome.failed(exc), None
-        settled = self._again_while_away(
-            RedisUnavailable, lambda: self._deliveries.settle(parcel.delivery, outcome), deadline=None
-        )
-        if not settled and key:
+        settled = self._settle(parcel.delivery, outcome, started)
+        followers = parcel.close()
+        if key:
+            outcome = dataclasses.replace(outcome, fields={**outcome.fields, "cached": True})
+        followed = [self._settle(follower, outcome, started) for follower in followers]
+        if key and not settled and not any(followed):
             self._discard(job.id)
+
+    def _settle(self, delivery: Delivery, outcome: Outcome, started: float) -> bool:
+        settled = self._again_while_away(
+            RedisUnavailable, lambda: self._deliveries.settle(delivery, outcome), deadline=None
+        )
         _log.info(
             "job_settled" if settled else "delivery_void",
-            job_id=job.id,
+            job_id=delivery.job.id,
             state=outcome.state,
             code=outcome.fields.get("error_code"),
             audio_s=outcome.fields.get("audio_s"),
-            batch_id=parcel.batch.id if parcel.batch else None,
-            attempts=job.attempts,
+            batch_id=outcome.fields.get("batch_id"),
+            cached=outcome.fields.get("cached", False),
+            attempts=delivery.job.attempts,
             took_s=round(time.monotonic() - started, 4),
         )
+        return settled
 
     def _stored(self, parcel: Parcel) -> tuple[Outcome, str]:
         """The outcome of a parcel whose audio now lies in S3, and where.
 
         Raises:
-            SynthesisError: a segment failed, or the audio is not speech, or cannot be encoded.
+            SynthesisError: a segment failed, or the audio cannot be encoded.
             StorageUnavailable: S3 stayed away for ``storage_retry_s``.
         """
         job = parcel.job
         if parcel.error:
             raise parcel.error
         samples, rate_hz = _joined(parcel)
-        audio.check(samples)
+        if self._loudness_lufs is not None:
+            samples = quality.to_loudness(samples, rate_hz, self._loudness_lufs)
         form = FORMATS[job.format]
         body = audio.encode(
             samples, sample_rate_hz=rate_hz, format=job.format, target_sample_rate_hz=job.sample_rate_hz
@@ -155,6 +168,7 @@ class Finisher:
             "audio_s": round(len(samples) / rate_hz, 4),
             "audio_bytes": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
+            "quality": quality.measure(samples, rate_hz, len(job.text)).as_fields(),
         }
         if batch:
             fields |= {"batch_id": batch.id, "batch_size": batch.size, "batch_padding": round(batch.padding, 4)}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from stentor.job import PRIORITIES
+from worker.budget import Budgets
 from worker.deliveries import Delivery
 from worker.engines.contract import Engine
 from worker.packing import Candidate, pack
@@ -29,7 +30,7 @@ class Hand:
     @property
     def deliveries(self) -> list[Delivery]:
         """All jobs in hand; those whose last row is in a forward pass are still among them."""
-        return [parcel.delivery for parcel in self.parcels]
+        return [delivery for parcel in self.parcels for delivery in parcel.deliveries]
 
     def add(self, parcel: Parcel, rows: list[Row]) -> None:
         """Take a parcel and its rows."""
@@ -43,22 +44,28 @@ class Hand:
             self._parcels.pop(parcel, None)
         self.rows = [row for row in self.rows if row.parcel is not parcel]
 
+    @property
+    def model(self) -> str:
+        """The model of the most urgent row in hand."""
+        return min(self.rows, key=lambda row: row.rank).parcel.job.model
+
     def cost(self, model: str, *, rank: int = len(PRIORITIES)) -> int:
         """Estimated cost, without padding, of the rows of a model that are at least as urgent as ``rank``."""
         return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model and row.rank <= rank)
 
-    def take_batch(self, engines: Mapping[str, Engine]) -> list[Row]:
+    def take_batch(self, engines: Mapping[str, Engine], budgets: Budgets) -> list[Row]:
         """The rows of the next forward pass, out of the hand: all of one model, that of the most urgent row."""
         if not self.rows:
             return []
-        model = min(self.rows, key=lambda row: row.rank).parcel.job.model
+        model = self.model
         mates = [row for row in self.rows if row.parcel.job.model == model]
         info = engines[model].info
-        chosen = {id(mates[at]) for at in pack([_candidate(row) for row in mates], budget=info.budget, pads=info.pads)}
+        packed = pack([_candidate(row) for row in mates], budget=budgets.of(info), pads=info.pads)
+        chosen = {id(mates[at]) for at in packed}
         batch = [row for row in mates if id(row) in chosen]
         self.rows = [row for row in self.rows if id(row) not in chosen]
         return batch
 
 
 def _candidate(row: Row) -> Candidate:
-    return Candidate(cost=row.utterance.cost, rank=row.rank, suspect=row.parcel.delivery.suspect)
+    return Candidate(cost=row.utterance.cost, rank=row.rank, suspect=row.alone)

@@ -32,10 +32,13 @@ class Heartbeat:
         device_id: str,
         models: tuple[str, ...],
         lease_s: float,
+        met: Callable[[], None],
     ) -> None:
+        """``met`` is called when Redis answers for the first time, and again whenever it has been away."""
         self._registry = registry
         self._deliveries = deliveries
         self._held = held
+        self._met = met
         self._every_s = lease_s / BEATS_PER_LEASE
         now = time.time()
         self._status = DeviceStatus(
@@ -76,15 +79,17 @@ class Heartbeat:
             )
 
     def _run(self) -> None:
-        away = False
+        away, met = False, False
         while True:
             self._changed.clear()
             try:
                 self._registry.report(dataclasses.replace(self.status, seen_at=time.time()))
                 self._deliveries.refresh(self._held())
-                away = False
+                if not met:
+                    self._met()
+                away, met = False, True
             except RedisUnavailable as exc:
                 if not away:
                     _log.warning("heartbeat_missed", reason=str(exc))
-                away = True
+                away, met = True, False
             self._changed.wait(self._every_s)

@@ -1,47 +1,64 @@
-"""Residency: which models are on the device of this process, and bringing one there."""
+"""Residency: which models are on the device of this process, bringing one there, and making room for it."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 
 from stentor import log
 from stentor.errors import EngineFailed, ModelUnavailable
 from stentor.settings import Settings
 from worker.discovery import find_engines
 from worker.engines.contract import Engine
+from worker.guard import resident_bytes
+from worker.heap import trim
+from worker.warmup import warm_up
 
 _log = log.get(__name__)
 
 BYTES_PER_GB = 1_000_000_000
+#: A model that could not be loaded so often is left to other devices until this process is replaced.
+MAX_FAILURES = 3
 
 
 class Residency:
     """The engines of one device. Leaving it is the end of the process, so that all of its memory goes with it."""
 
-    def __init__(self, settings: Settings, device: str) -> None:
-        self._memory_limit_bytes = (
-            round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
-        )
+    def __init__(self, settings: Settings, device: str, *, resident: Callable[[], int] = resident_bytes) -> None:
+        self.memory_limit_bytes = round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
         self._device = _pin(device)
         self._default = settings.default_voice.partition(":")[0]
+        self._resident_bytes = resident
         self.engines = find_engines(settings)
+        self._failures: Counter[str] = Counter()
+        #: The one that was used last comes last.
         self._resident: dict[str, Engine] = {}
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Models that could be loaded here."""
-        return tuple(sorted(self.engines))
+        """Models that can be loaded here."""
+        return tuple(sorted(model for model in self.engines if self._failures[model] < MAX_FAILURES))
+
+    @property
+    def out(self) -> bool:
+        """Whether all models of this device have failed too often, so that it had better leave all work to others."""
+        return bool(self.engines) and not self.models
+
+    def forgive(self) -> None:
+        """Try all models again: somebody says that they can be loaded now."""
+        self._failures.clear()
 
     @property
     def resident(self) -> tuple[str, ...]:
-        """Models that are on the device, the last loaded first."""
+        """Models that are on the device, the one used last first."""
         return tuple(reversed(self._resident))
 
     @property
     def preferred(self) -> str | None:
         """The model to have on the device before anybody asks."""
-        return self._default if self._default in self.engines else next(iter(self.models), None)
+        return self._default if self._default in self.models else next(iter(self.models), None)
 
     def engine(self, model: str) -> Engine:
         """The engine of that model, on the device; it is loaded if it is not there yet.
@@ -50,18 +67,48 @@ class Residency:
             ModelUnavailable: no engine here has the model.
             EngineFailed: it has, but the model cannot be loaded.
         """
+        if model not in self.engines:
+            raise ModelUnavailable(f"no engine on this device has model {model!r}; it has {', '.join(self.models)}")
         if model not in self._resident:
-            if model not in self.engines:
-                raise ModelUnavailable(f"no engine on this device has model {model!r}; it has {', '.join(self.models)}")
-            started = time.monotonic()
-            engine = self.engines[model]
-            try:
-                engine.load(self._device, self._memory_limit_bytes)
-            except Exception as exc:  # the door to engines: whatever goes wrong there has one name here
-                raise EngineFailed(f"model {model!r} cannot be loaded on {self._device}: {exc}") from exc
-            self._resident[model] = engine
-            _log.info("model_loaded", model=model, device=self._device, took_s=round(time.monotonic() - started, 3))
+            self._make_room(self.engines[model])
+            self._load(model, self.engines[model])
+        self._resident[model] = self._resident.pop(model)
         return self._resident[model]
+
+    def _make_room(self, engine: Engine) -> None:
+        """Take models off the device, the one unused for longest first, until this one fits under the cap."""
+        if self.memory_limit_bytes is None:
+            return
+        while self._resident and engine.info.memory_bytes + self._taken_bytes() > self.memory_limit_bytes:
+            oldest = next(iter(self._resident))
+            self._resident.pop(oldest).unload()
+            trim()
+            _log.info("model_unloaded", model=oldest, device=self._device, reason="room for another")
+
+    def _taken_bytes(self) -> int:
+        return sum(engine.info.memory_bytes for engine in self._resident.values())
+
+    def _load(self, model: str, engine: Engine) -> None:
+        started = time.monotonic()
+        try:
+            engine.load(self._device, self.memory_limit_bytes)
+            if self._device != "cpu":
+                warm_up(engine)
+            trim()
+            self._check_resident()
+        except Exception as exc:  # the door to engines: whatever goes wrong there has one name here
+            self._failures[model] += 1
+            engine.unload()
+            raise EngineFailed(f"model {model!r} cannot be loaded on {self._device}: {exc}") from exc
+        del self._failures[model]
+        self._resident[model] = engine
+        _log.info("model_loaded", model=model, device=self._device, took_s=round(time.monotonic() - started, 3))
+
+    def _check_resident(self) -> None:
+        """On a CPU nothing else enforces the cap; a process beyond it before it spoke would be replaced for ever."""
+        limit = self.memory_limit_bytes
+        if limit is not None and self._device == "cpu" and (seen := self._resident_bytes()) > limit:
+            raise EngineFailed(f"with it the process holds {seen} bytes; STENTOR_DEVICE_MEMORY_GB allows {limit}")
 
 
 def _pin(device: str) -> str:

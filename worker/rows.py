@@ -14,6 +14,8 @@ from worker.segments import split
 
 #: Seeds are 32 bits wide: what numpy's generators and torch take alike.
 SEED_RANGE = 2**32
+#: Added to a seed for another take: the golden ratio of the range, far from the seeds of a text's other segments.
+OTHER_SEED = 0x9E3779B9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,10 @@ class Row:
     claimed_at: float
     #: 0 for what counts as ``interactive``.
     rank: int
+    #: Goes into a forward pass of its own: it may have ended a process, or was spoken badly in company.
+    alone: bool = False
+    #: 1 for the first take; a segment whose audio is no speech is taken once more.
+    take: int = 1
 
 
 class Parcel:
@@ -49,6 +55,9 @@ class Parcel:
         self.sample_rate_hz = sample_rate_hz
         self.answers: list[Speech | SynthesisError | None] = [None] * len(texts)
         self.batch: BatchRef | None = None
+        #: Deliveries of equal jobs, which get the same outcome.
+        self._followers: list[Delivery] = []
+        self._open = True
         self._missing = len(texts)
         self._lock = threading.Lock()
 
@@ -66,9 +75,35 @@ class Parcel:
             return self._missing == 0
 
     @property
-    def touched(self) -> bool:
-        """Whether a forward pass has spoken a part of it."""
-        return self.batch is not None
+    def deliveries(self) -> list[Delivery]:
+        """Its own delivery and those of its followers."""
+        with self._lock:
+            return [self.delivery, *self._followers]
+
+    def renew(self, delivery: Delivery) -> bool:
+        """Whether this is a later claim of a job that is in here; it takes the place of the one that is void now."""
+        with self._lock:
+            if delivery.job.id == self.delivery.job.id:
+                self.delivery = delivery
+                return True
+            for at, follower in enumerate(self._followers):
+                if follower.job.id == delivery.job.id:
+                    self._followers[at] = delivery
+                    return True
+            return False
+
+    def follow(self, delivery: Delivery) -> bool:
+        """Whether an equal job gets this one's outcome: it is not too late for that."""
+        with self._lock:
+            if self._open:
+                self._followers.append(delivery)
+            return self._open
+
+    def close(self) -> list[Delivery]:
+        """Its followers; from now on there are no more."""
+        with self._lock:
+            self._open = False
+            return list(self._followers)
 
     @property
     def error(self) -> SynthesisError | None:
@@ -78,6 +113,17 @@ class Parcel:
         if grave:
             return grave[0]
         return errors[0] if len(errors) == len(self.answers) else None
+
+
+def another_take(row: Row, engine: Engine) -> Row:
+    """The same segment with another seed, alone.
+
+    Raises:
+        SynthesisError: the engine does not take it a second time.
+    """
+    segment = row.utterance.segment
+    other = dataclasses.replace(segment, seed=(segment.seed + OTHER_SEED) % SEED_RANGE)
+    return dataclasses.replace(row, utterance=engine.prepare(other), alone=True, take=row.take + 1)
 
 
 def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: int) -> tuple[Parcel, list[Row]]:
@@ -93,7 +139,16 @@ def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: in
         except SynthesisError as exc:
             parcel.take(at, exc, None)
         else:
-            rows.append(Row(parcel=parcel, at=at, utterance=utterance, claimed_at=claimed_at, rank=rank))
+            rows.append(
+                Row(
+                    parcel=parcel,
+                    at=at,
+                    utterance=utterance,
+                    claimed_at=claimed_at,
+                    rank=rank,
+                    alone=delivery.suspect,
+                )
+            )
     return parcel, rows
 
 

@@ -19,9 +19,9 @@ _log = log.get(__name__)
 
 @app.task(name=SYNTHESIZE)
 def synthesize() -> None:
-    """The doorbell: drain the lanes."""
-    if Process.device:
-        Process.device.drain()
+    """The doorbell: drain the lanes. A process that has grown too large ends afterwards; another takes its place."""
+    if Process.device and not Process.device.drain():
+        raise SystemExit(0)
 
 
 @app.task(name=LOAD)

@@ -33,6 +33,9 @@ def _client() -> Client:
 def _speech_options(command: _Command) -> _Command:
     """The options that say how a text is spoken."""
     for option in (
+        click.option(
+            "--no-cache", "cache", flag_value=False, default=None, help="Speak it even if it was spoken before."
+        ),
         click.option("--sample-rate", "sample_rate_hz", type=int, metavar="HZ", help="Resample to this rate."),
         click.option("--format", "format", type=click.Choice(FORMATS), help="Format of the audio.  [default: wav]"),
         click.option("--seed", type=int, help="The same seed gives the same audio."),

@@ -65,12 +65,12 @@ def worker(device: str | None, io: bool, concurrency: int) -> None:
         raise click.UsageError("name a device with --device, or say --io for the io worker; one of them")
     settings = Settings.from_environ(os.environ)
     if device is None:
-        _become("celery", *_celery(doorbell.IO_QUEUE, f"io@{settings.host}", concurrency))
+        _become("celery", *_celery(doorbell.IO_QUEUE, doorbell.node_name("io", settings.host), concurrency))
     if not re.fullmatch(r"cpu|cuda:\d{1,2}", device):
         raise click.BadParameter(f"{device!r} is no device; wanted is cpu, cuda:0, cuda:1, ...", param_hint="--device")
-    _need("worker", "numpy", "soundfile", "soxr")
+    _need("worker", "numpy", "pyloudnorm", "soundfile", "soxr")
     queues = f"{doorbell.SYNTHESIS_QUEUE},{doorbell.device_queue(device_id(settings.host, device))}"
-    name = f"{device.replace(':', '-')}@{settings.host}"
+    name = doorbell.node_name(device, settings.host)
     _become("celery", *_celery(queues, name, 1), **{DEVICE_VARIABLE: device})
 
 

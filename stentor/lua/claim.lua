@@ -9,7 +9,7 @@
 --          'own': jobs that an earlier process of this device held when it ended
 --          'lost': jobs whose device has been silent, or that were given back
 -- ARGV[6]  with 'lost', after how many ms of silence
--- Answer   list of {entry, {job field, value, ...}}
+-- Answer   list of {entry, {job field, value, ...}, {field, value, ... of the audio of an equal job, if it is known}}
 local lane, group, device, count, now, mode = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local entries = {}
 if mode == 'lost' then
@@ -31,7 +31,9 @@ for _, item in ipairs(entries) do
     redis.call('HSET', job, 'state', 'running', 'started_at', now, 'device', device)
     redis.call('ZREM', 'stentor:jobs:' .. owner .. ':queued', id)
     redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id)
-    claimed[#claimed + 1] = {entry, redis.call('HGETALL', job)}
+    local equal = redis.call('HGET', job, 'fingerprint')
+    local known = equal and redis.call('HGETALL', 'stentor:cache:' .. equal) or {}
+    claimed[#claimed + 1] = {entry, redis.call('HGETALL', job), known}
   else
     redis.call('XACK', lane, group, entry)
     redis.call('XDEL', lane, entry)

@@ -11,18 +11,30 @@
 -- ARGV[6]  now, seconds since the epoch
 -- ARGV[7]  seconds for which the settled job is kept
 -- ARGV[8]  most events that are kept
--- ARGV[9..] fields and values of the outcome
+-- ARGV[9]  seconds for which the audio is given to equal jobs
+-- ARGV[10..] fields and values of the outcome
 -- Answer   1 if the outcome was recorded, 0 if this delivery no longer holds the job
 local job, lane, group, device, entry = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
-local known = redis.call('HMGET', job, 'state', 'attempts', 'owner', 'id')
+local known = redis.call('HMGET', job, 'state', 'attempts', 'owner', 'id', 'fingerprint')
 if known[1] ~= 'running' or known[2] ~= ARGV[4] then return 0 end
 if #redis.call('XPENDING', lane, group, entry, entry, 1, device) == 0 then return 0 end
 
 redis.call('XACK', lane, group, entry)
 redis.call('XDEL', lane, entry)
-redis.call('HSET', job, 'state', ARGV[5], 'settled_at', ARGV[6], unpack(ARGV, 9))
+redis.call('HSET', job, 'state', ARGV[5], 'settled_at', ARGV[6], unpack(ARGV, 10))
 redis.call('EXPIRE', job, ARGV[7])
 redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':running', known[4])
 redis.call('ZADD', 'stentor:jobs:' .. known[3] .. ':' .. ARGV[5], 0, known[4])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[8], '*', 'job', known[4], 'state', ARGV[5])
+if ARGV[5] == 'succeeded' and known[5] then
+  local equal = 'stentor:cache:' .. known[5]
+  if redis.call('EXISTS', equal) == 0 then
+    local names = {'audio_key', 'audio_s', 'audio_bytes', 'sha256', 'quality'}
+    local values = redis.call('HMGET', job, unpack(names))
+    for at, name in ipairs(names) do
+      if values[at] then redis.call('HSET', equal, name, values[at]) end
+    end
+    redis.call('EXPIRE', equal, ARGV[9])
+  end
+end
 return 1

@@ -41,7 +41,7 @@ def device_pid(victim: Stack) -> int:
 
 def submitted(victim: Stack) -> list[str]:
     with victim.client() as client:
-        return [job["id"] for job in client.submit_jobs([{"text": text} for text in TEXTS])]
+        return [job["id"] for job in client.submit_jobs([{"text": text, "cache": False} for text in TEXTS])]
 
 
 def settled(victim: Stack, ids: list[str]) -> list[JobJson]:

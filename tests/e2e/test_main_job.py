@@ -56,8 +56,8 @@ def test_texts_of_two_clients_that_wait_together_share_a_batch_of_which_both_can
         # While the device speaks a long text, others gather.
         busy = mine.submit_job({"text": long, "priority": "interactive"})
         eventually(lambda: mine.job(busy["id"])["state"] == "running")
-        ours = [mine.submit_job({"text": "Aisle five is closed today."}) for _ in range(3)]
-        foreign = [theirs.submit_job({"text": "Aisle nine is open again."}) for _ in range(3)]
+        ours = [mine.submit_job({"text": f"Aisle {number} is closed today."}) for number in (2, 3, 4)]
+        foreign = [theirs.submit_job({"text": f"Aisle {number} is open again."}) for number in (5, 6, 7)]
         settled = [mine.settled_job(job["id"], timeout_s=60) for job in ours]
         settled += [theirs.settled_job(job["id"], timeout_s=60) for job in foreign]
         assert up.http("GET", f"/v1/jobs/{foreign[0]['id']}").status_code == 404
@@ -71,7 +71,7 @@ def test_texts_of_two_clients_that_wait_together_share_a_batch_of_which_both_can
 
 
 def test_a_text_sounds_the_same_alone_and_among_fifteen_others(up: Stack) -> None:
-    wanted = {"text": "The lift near the bakery is out of order.", "seed": 11, "speed": 1.1}
+    wanted = {"text": "The lift near the bakery is out of order.", "seed": 11, "speed": 1.1, "cache": False}
     others = [{"text": line, "seed": at} for at, line in enumerate(NOTICES.read_text().splitlines()[:15])]
     (alone,) = up.speak([wanted])
     together = up.speak([*others[:7], wanted, *others[7:]])
@@ -86,10 +86,21 @@ def test_a_text_sounds_the_same_alone_and_among_fifteen_others(up: Stack) -> Non
 
 
 def test_the_same_job_gives_the_same_bytes_and_another_seed_gives_others(up: Stack) -> None:
-    same = {"text": "Fresh bread is in aisle three.", "seed": 5, "format": "ogg"}
+    same = {"text": "Fresh bread is in aisle three.", "seed": 5, "format": "ogg", "cache": False}
     first, second, other = up.speak([same, same, {**same, "seed": 6}])
     assert first["sha256"] == second["sha256"]
     assert first["sha256"] != other["sha256"]
+    assert [job["cached"] for job in (first, second, other)] == [False] * 3
+
+
+def test_a_repeat_costs_nothing_and_says_so(up: Stack) -> None:
+    text = {"text": "The car park closes in twenty minutes."}
+    first, second = up.speak([text, text])
+    assert sorted([first["cached"], second["cached"]]) == [False, True]
+    with up.client() as client:
+        third = client.submit_job(text)
+        assert (third["state"], third["cached"], third["sha256"]) == ("succeeded", True, first["sha256"])
+        assert client.audio(third["id"]) == client.audio(first["id"])
 
 
 @pytest.mark.parametrize(

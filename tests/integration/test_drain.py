@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import redis
 import soundfile
 
 from stentor import keys
 from stentor.errors import EngineFailed
-from stentor.job import Job
-from stentor.record import from_fields
-from stentor.redis_client import text_map
-from stentor.settings import Settings
 from stentor.storage import Storage
-from stentor.store import Backlog, JobStore
-from tests.factories import TONE, ToneEngine, a_job
-from worker.claiming import Claimer
-from worker.deliveries import Deliveries
-from worker.drain import Drain
-from worker.finishing import Finisher
-from worker.hand import Hand
-from worker.residency import Residency
+from tests.device import Bench
+from tests.factories import ToneEngine, a_job
 
 
 class WeightlessEngine(ToneEngine):
     def load(self, device: str, memory_limit_bytes: int | None) -> None:
         raise OSError("no such weights")
-
-
-@dataclasses.dataclass
-class Bench:
-    """A device without Celery: what `worker.device` wires, around a tone engine."""
-
-    client: redis.Redis
-    settings: Settings
-    engine: ToneEngine
-    name: str = "testhost/cpu"
-    stopping: threading.Event = dataclasses.field(default_factory=threading.Event)
-    discarded: list[str] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.store = JobStore(self.client, retention_s=self.settings.retention_s)
-        self.residency = Residency(self.settings, "cpu")
-        self.residency.engines = {TONE: self.engine}
-        self.hand = Hand()
-        self.deliveries = Deliveries(self.client, self.settings, self.name)
-        self.finisher = Finisher(
-            self.deliveries,
-            Storage(self.settings),
-            storage_retry_s=self.settings.storage_retry_s,
-            discard=self.discarded.append,
-        )
-        self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
-        claimer = Claimer(self.settings, self.backlog, self.deliveries, self.residency, self.hand, self.finisher)
-        self.drain = Drain(
-            self.settings,
-            claimer,
-            self.deliveries,
-            self.residency,
-            self.hand,
-            self.finisher,
-            stopping=self.stopping.is_set,
-            spoke=lambda _: None,
-        )
-
-    def submit(self, *jobs: Job) -> list[Job]:
-        self.store.submit(jobs)
-        return list(jobs)
-
-    def run(self) -> bool:
-        left = self.drain.run()
-        assert self.finisher.wait_until_empty(20)
-        return left
-
-    def now(self, job: Job) -> Job:
-        return from_fields(Job, text_map(self.client.hgetall(keys.job(job.id))))
-
-    def nothing_is_left(self) -> bool:
-        lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
-        return not any(self.client.xlen(lane) for lane in lanes) and not self.hand.deliveries
-
-
-@pytest.fixture
-def make(client: redis.Redis, settings: Settings) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def build(engine: ToneEngine | None = None, name: str = "testhost/cpu", **changes: object) -> Bench:
-        changed = settings.model_copy(update={"merge_window_ms": 0, **changes})
-        made.append(Bench(client, changed, engine or ToneEngine(), name))
-        return made[-1]
-
-    yield build
-    for bench in made:
-        bench.drain.close()
-        bench.finisher.abandon()
 
 
 def test_texts_of_two_clients_that_wait_together_are_spoken_in_one_batch(
@@ -141,7 +61,7 @@ def test_a_poison_text_fails_alone(make: Callable[..., Bench]) -> None:
     bench = make()
     good, poison, silent = bench.submit(a_job("good"), a_job("poison"), a_job("nan"))
     bench.run()
-    assert len(bench.engine.batches) == 1
+    assert bench.engine.batches == [["good", "poison", "nan"], ["nan"]]  # what is no speech is taken once more
     assert bench.now(good).state == "succeeded"
     assert (bench.now(poison).state, bench.now(poison).error_code) == ("failed", "engine_failed")
     assert bench.now(poison).error_detail == "this text is poison"
@@ -176,6 +96,7 @@ def test_an_interactive_text_joins_the_very_next_batch(make: Callable[..., Bench
     def someone_calls(_: object) -> None:
         if len(bench.engine.batches) == 1:
             bench.submit(*[a_job(f"I am in a hurry {n}!", priority="interactive") for n in range(3)])
+            time.sleep(0.1)  # and the pass goes on for a while
 
     bench.engine.on_batch = someone_calls
     bench.run()
@@ -292,7 +213,7 @@ def test_a_held_job_is_not_taken_for_lost(make: Callable[..., Bench]) -> None:
 
 
 def test_a_delivery_that_was_overtaken_cannot_settle(make: Callable[..., Bench]) -> None:
-    slow = make(name="slow/cpu", lease_s=0.1)
+    slow = make(name="slow/cpu")
     (job,) = slow.submit(a_job("spoken twice, settled once"))
 
     def overtake(_: object) -> None:
@@ -305,6 +226,16 @@ def test_a_delivery_that_was_overtaken_cannot_settle(make: Callable[..., Bench])
     assert (slow.now(job).state, slow.now(job).device, slow.now(job).attempts) == ("succeeded", "fast/cpu", 2)
     assert slow.discarded == [job.id]
     assert slow.client.xlen(keys.EVENTS) == 1
+
+
+def test_a_job_whose_lease_ran_out_in_our_own_hands_is_kept_and_spoken_once(make: Callable[..., Bench]) -> None:
+    bench = make(lease_s=0.05)
+    (job,) = bench.submit(a_job("nobody refreshed me"))
+    bench.engine.on_batch = lambda _: time.sleep(0.3)
+    bench.run()
+    assert bench.engine.batches == [["nobody refreshed me"]]
+    assert bench.now(job).state == "succeeded"
+    assert bench.nothing_is_left()
 
 
 def test_a_stop_finishes_the_batch_and_gives_the_rest_back_without_counting_an_attempt(
@@ -324,15 +255,30 @@ def test_a_stop_finishes_the_batch_and_gives_the_rest_back_without_counting_an_a
     assert other.engine.batches[0][0] == "Text number 003."
 
 
-def test_a_drain_whose_time_is_over_speaks_what_it_holds_and_says_that_work_is_left(
+def test_a_drain_whose_time_is_over_says_that_work_is_left_and_the_next_goes_on_with_the_same_hand(
     make: Callable[..., Bench],
 ) -> None:
     bench = make(ToneEngine(budget=50), drain_s=0.3)
     jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(20)])
     bench.engine.on_batch = lambda _: time.sleep(0.2)
     assert bench.run() is True
+    held = [delivery.job.id for delivery in bench.hand.deliveries]
+    assert held
+    assert {bench.now(job).state for job in jobs} == {"succeeded", "running", "queued"}
+    while bench.run():
+        pass
+    assert {(bench.now(job).state, bench.now(job).attempts) for job in jobs} == {("succeeded", 1)}
+    assert [len(batch) for batch in bench.engine.batches] == [3] * 6 + [2]
+
+
+def test_a_device_that_is_unloaded_lets_go_of_what_it_holds(make: Callable[..., Bench]) -> None:
+    bench = make(ToneEngine(budget=50), drain_s=0.1)
+    jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(9)])
+    bench.engine.on_batch = lambda _: time.sleep(0.15)
+    bench.run()
+    bench.drain.let_go()
     assert not bench.hand.deliveries
-    assert {bench.now(job).state for job in jobs} == {"succeeded", "queued"}
+    assert [bench.now(job).attempts for job in jobs] == [1] * 3 + [0] * 6
 
 
 def test_a_job_whose_model_is_not_here_waits_for_a_device_that_has_it(make: Callable[..., Bench]) -> None:
@@ -346,3 +292,16 @@ def test_an_empty_drain_returns_at_once(make: Callable[..., Bench]) -> None:
     started = time.monotonic()
     assert make().run() is False
     assert time.monotonic() - started < 2
+
+
+def test_a_text_whose_model_is_resident_elsewhere_is_left_there_and_the_doorbell_rung_on(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make()
+    bench.elsewhere = {"tone"}
+    (job,) = bench.submit(a_job("Somebody else is ready for this."))
+    assert bench.run() is True  # whoever runs a drain rings when it says that work is left
+    assert bench.now(job).state == "queued"
+    time.sleep(1.1)
+    assert bench.run() is False
+    assert bench.now(job).state == "succeeded"

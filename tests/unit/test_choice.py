@@ -62,6 +62,13 @@ def test_the_head_of_a_lane_that_has_waited_too_long_counts_as_interactive_and_o
     assert chosen(waits("a", "interactive", 1, 2), waits("a", "bulk", 3, 599)) == ["a:interactive:1", "a:bulk:3"]
 
 
+def test_of_heads_that_are_late_the_latest_goes_ahead_and_only_of_something_more_urgent() -> None:
+    late = [waits("a", "bulk", 3, 700), waits("a", "bulk", 9, 900), waits("a", "standard", 5, 800)]
+    assert chosen(*late, waits("a", "interactive", 1, 2))[:2] == ["a:bulk:9 x1", "a:interactive:1"]
+    assert chosen(*late) == ["a:bulk:9 x1", "a:standard:5", "a:bulk:9", "a:bulk:3"]
+    assert chosen(*late[:2]) == ["a:bulk:9", "a:bulk:3"]
+
+
 def test_neither_interactive_texts_nor_aged_ones_of_another_model_starve() -> None:
     assert chosen(waits("a", "interactive", 1, 0.5), waits("b", "bulk", 3, 600))[0] == "b:bulk:3 x1"
     assert chosen(waits("a", "interactive", 1, 1.5), waits("b", "bulk", 3, 600))[0] == "a:interactive:1"
@@ -78,15 +85,27 @@ lane_states = st.builds(
 
 
 @given(st.lists(lane_states, unique_by=lambda state: state.lane))
-def test_all_lanes_of_one_model_are_drawn_from_once_beside_the_heads_that_are_late(lanes: list[LaneState]) -> None:
+def test_all_lanes_of_one_model_are_drawn_from_once_beside_the_head_that_is_latest(lanes: list[LaneState]) -> None:
     found = choose(lanes, speaks={"a", "b"}, resident={"a"}, max_wait_s=600)
     speakable = [state for state in lanes if state.lane.model in {"a", "b"}]
     assert bool(found) == bool(speakable)
     assert len({draw.lane.model for draw in found}) <= 1
     mates = [state for state in speakable if found and state.lane.model == found[0].lane.model]
-    late = {state.lane for state in mates if state.oldest_wait_s >= 600 and state.lane.rank > 0}
+    first_rank = min((state.lane.rank for state in speakable), default=0)
+    late = [state for state in mates if state.oldest_wait_s >= 600 and state.lane.rank > first_rank]
     heads, whole = [draw for draw in found if draw.at_most], [draw for draw in found if not draw.at_most]
-    assert {(draw.lane, draw.rank, draw.at_most) for draw in heads} == {(lane, 0, 1) for lane in late}
+    assert [(draw.rank, draw.at_most) for draw in heads] == [(0, 1)] * bool(late)
+    assert {draw.lane for draw in heads} <= {state.lane for state in late}
     assert sorted(draw.lane for draw in whole) == sorted(state.lane for state in mates)
     assert [draw.rank for draw in whole] == sorted(draw.rank for draw in whole)
     assert found[: len(heads)] == heads
+
+
+def test_a_model_that_is_resident_on_an_idle_device_is_left_to_that_one_for_a_second() -> None:
+    waiting = waits("b", "standard", 1, 0.9)
+    assert choose([waiting], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"}) == []
+    late = waits("b", "standard", 1, 1.0)
+    (draw,) = choose([late], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"})
+    assert draw.lane.model == "b"
+    (draw,) = choose([waiting], speaks={"a", "b"}, resident={"a", "b"}, max_wait_s=600, elsewhere={"b"})
+    assert draw.lane.model == "b"

@@ -176,8 +176,10 @@ def test_every_dependency_is_on_the_page() -> None:
 
 
 def licence(package: str) -> str:
+    """What the package's metadata says; of a whole licence text its first line."""
     data = importlib.metadata.metadata(package)
-    return next((data[name] for name in ("License-Expression", "License") if name in data), "none is named")
+    named = (data[name] for name in ("License-Expression", "License") if name in data)
+    return next(named, "none is named").strip().splitlines()[0]
 
 
 def test_licences_are_those_of_the_packages_own_metadata() -> None:

@@ -77,6 +77,8 @@ class EngineInfo:
     cost_per_s: float = 1.0
     #: The largest padded cost of one batch to start from, by kind of device ("cpu", "cuda").
     budget: int = 1
+    #: About how much device memory the loaded model and a batch of its budget take; by it a cap makes room.
+    memory_bytes: int = 0
     #: Whether the rows of a batch are padded to the longest (False: rows run side by side, padding costs nothing).
     pads: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -10,12 +11,17 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from stentor.errors import EngineFailed
+from stentor.errors import EngineFailed, OutOfMemory
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 #: onnxruntime's log levels; its warnings at load are about its own optimiser, and what fails raises.
 ERROR = 3
+
+#: How onnxruntime says it: its arenas, CUDA, and C++ on a CPU. It has no error of its own for that.
+OUT_OF_MEMORY = re.compile(
+    "failed to allocate|out of memory|bad_alloc|available memory of .* is smaller", re.IGNORECASE
+)
 
 Feeds = Mapping[str, NDArray[Any]]
 
@@ -35,9 +41,18 @@ class Session:
             raise EngineFailed(f"onnxruntime could not use {device} and fell back to the CPU; wanted {CUDA}")
 
     def run(self, outputs: Sequence[str], feeds: Feeds) -> list[NDArray[np.float32]]:
-        """The outputs, all float32; what the model does not take is left out of ``feeds``."""
+        """The outputs, all float32; what the model does not take is left out of ``feeds``.
+
+        Raises:
+            OutOfMemory: the device has too little memory left for this.
+        """
         taken = {name: value for name, value in feeds.items() if name in self.inputs}
-        return cast("list[NDArray[np.float32]]", self._session.run(list(outputs), taken))
+        try:
+            return cast("list[NDArray[np.float32]]", self._session.run(list(outputs), taken))
+        except Exception as exc:
+            if isinstance(exc, MemoryError) or OUT_OF_MEMORY.search(str(exc)):
+                raise OutOfMemory(f"onnxruntime has no memory for this: {exc}") from exc
+            raise
 
 
 def require(device: str) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import structlog
 
-from stentor.errors import EngineFailed, SynthesisError
+from stentor.errors import EngineFailed, OutOfMemory, SynthesisError
 from worker.engines.piper.finish import Spoken
 from worker.engines.piper.latents import FloatArray, IntArray, Row, duration_noise, durations, latents, on_edge
 from worker.engines.piper.model import CutModel, Encoded, speakers_of
@@ -140,6 +140,8 @@ class Padded:
         if len(rows) > 1:
             try:
                 return run(rows)
+            except OutOfMemory:
+                raise  # the worker makes smaller batches of it, and remembers
             except Exception as exc:  # noqa: BLE001 (one row of the pass is bad, or all together are too much)
                 log.warning("pass_split", rows=len(rows), error=str(exc))
         answers = [guarded(run, [row]) for row in rows]

@@ -1,0 +1,77 @@
+"""A ``stentor up`` of the bench's own: in a temporary directory, with the environment's settings, ended afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from stentor.embedded import runfile
+from stentor.embedded.process import tail
+from stentor.embedded.runfile import RunFile
+from stentor.errors import ApiUnavailable
+from stentor.settings import CLIENT_VARIABLES
+
+#: How long the stack may take until it is ready, and until it has ended, in seconds. A large model loads for minutes.
+START_S, STOP_S = 600.0, 60.0
+
+
+@contextlib.contextmanager
+def own_stack(environ: Mapping[str, str], *, devices: str) -> Iterator[RunFile]:
+    """A ready stack. Settings of its rooms come from ``environ``; its data is gone at the end.
+
+    Raises:
+        ApiUnavailable: it did not become ready.
+    """
+    rooms = {name: value for name, value in environ.items() if name not in CLIENT_VARIABLES}
+    with tempfile.TemporaryDirectory(prefix="stentor-bench-") as folder, _terminable():
+        data_dir, log = Path(folder, "data"), Path(folder, "up.log")
+        command = [sys.executable, "-m", "stentor.cli", "up", "--port=0", f"--data-dir={data_dir}"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, f"--devices={devices}"],
+                env=rooms,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the bench, which then ends the stack.
+                start_new_session=True,
+            )
+        try:
+            yield _ready(process, data_dir, log)
+        finally:
+            _stop(process)
+
+
+def _ready(process: subprocess.Popen[bytes], data_dir: Path, log: Path) -> RunFile:
+    deadline = time.monotonic() + START_S
+    while (run := runfile.read(data_dir)) is None:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ApiUnavailable(f"the bench's own `stentor up` did not become ready:\n{tail(log)}")
+        time.sleep(0.1)
+    return run
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the bench as Ctrl-C does, so that the stack is stopped."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

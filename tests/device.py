@@ -1,0 +1,100 @@
+"""A device without Celery for tests: what ``worker.device`` wires, around a tone engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import redis
+
+from stentor import keys
+from stentor.job import Job
+from stentor.record import from_fields
+from stentor.redis_client import text_map
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.store import Backlog, JobStore
+from tests.factories import TONE, ToneEngine
+from worker.blackbox import BlackBox
+from worker.budget import Budgets
+from worker.claiming import Claimer
+from worker.deliveries import Deliveries
+from worker.drain import Drain
+from worker.finishing import Finisher
+from worker.guard import Guard
+from worker.hand import Hand
+from worker.residency import Residency
+
+
+@dataclasses.dataclass
+class Bench:
+    """A device without Celery: what `worker.device` wires, around a tone engine."""
+
+    client: redis.Redis
+    settings: Settings
+    engine: ToneEngine
+    name: str = "testhost/cpu"
+    stopping: threading.Event = dataclasses.field(default_factory=threading.Event)
+    #: What the parent of a device's processes holds; a Bench that is to come after another gets its box.
+    box: BlackBox = dataclasses.field(default_factory=BlackBox)
+    #: Models that are resident on other, idle devices.
+    elsewhere: set[str] = dataclasses.field(default_factory=set)
+    discarded: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = JobStore(self.client, retention_s=self.settings.retention_s)
+        self.residency = Residency(self.settings, "cpu")
+        self.residency.engines = {TONE: self.engine}
+        self.hand = Hand()
+        self.deliveries = Deliveries(self.client, self.settings, self.name)
+        self.finisher = Finisher(
+            self.deliveries,
+            Storage(self.settings),
+            storage_retry_s=self.settings.storage_retry_s,
+            loudness_lufs=self.settings.loudness_lufs,
+            discard=self.discarded.append,
+        )
+        self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
+        self.budgets = Budgets(self.client, self.name)
+        self.last_words = self.box.last_words()
+        self.guard = Guard(self.settings, self.box, memory_limit_bytes=None)
+        claimer = Claimer(
+            self.settings,
+            self.backlog,
+            self.deliveries,
+            self.residency,
+            self.hand,
+            self.finisher,
+            self.budgets,
+            last_words=self.last_words,
+            elsewhere=lambda: self.elsewhere,
+        )
+        self.drain = Drain(
+            self.settings,
+            claimer,
+            self.deliveries,
+            self.residency,
+            self.hand,
+            self.finisher,
+            self.budgets,
+            self.guard,
+            last_words=self.last_words,
+            stopping=self.stopping.is_set,
+            spoke=lambda _: None,
+        )
+
+    def submit(self, *jobs: Job) -> list[Job]:
+        self.store.submit(jobs)
+        return list(jobs)
+
+    def run(self) -> bool:
+        left = self.drain.run()
+        assert self.finisher.wait_until_empty(20)
+        return left
+
+    def now(self, job: Job) -> Job:
+        return from_fields(Job, text_map(self.client.hgetall(keys.job(job.id))))
+
+    def nothing_is_left(self) -> bool:
+        lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
+        return not any(self.client.xlen(lane) for lane in lanes) and not self.hand.deliveries

@@ -1,0 +1,110 @@
+"""The rooms as processes of their own, with Redis and S3 elsewhere: what a team with several machines runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from stentor.access import KeyStore
+from stentor.client import Client, JobJson
+from stentor.embedded import Neighbours, neighbours
+from stentor.embedded.ports import chosen_port
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from stentor.storage import Storage
+
+#: The rooms, as the quickstart starts them.
+ROOMS = {
+    "api": ("api", "--bind", "127.0.0.1:{port}"),
+    "device": ("worker", "--device", "cpu"),
+    "io": ("worker", "--io", "--concurrency", "1"),
+    "scheduler": ("scheduler",),
+}
+
+
+class Rooms:
+    """Four processes, their neighbours, and a client."""
+
+    def __init__(self, near: Neighbours, folder: Path, environ: Mapping[str, str]) -> None:
+        self.near = near
+        self.port = chosen_port(0, "127.0.0.1")
+        self.url = f"http://127.0.0.1:{self.port}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")}
+        self._environ = {**kept, **near.environ, **environ}
+        self._folder = folder
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.settings = Settings.from_environ(near.environ)
+        Storage(self.settings).ensure_bucket()
+        with contextlib.closing(connect(self.settings)) as client:
+            self.key = KeyStore(client).create(owner="acme", name="tests")
+
+    def start(self, name: str) -> None:
+        words = [word.format(port=self.port) for word in ROOMS[name]]
+        with (self._folder / f"{name}.log").open("ab") as log:
+            command = [sys.executable, "-m", "stentor.cli", *words]
+            self.running[name] = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        """Kill a room's first process with SIGKILL, and not its children; returns when it is gone."""
+        self.running[name].send_signal(signal.SIGKILL)
+        self.running.pop(name).wait()
+
+    def client(self) -> Client:
+        return Client(self.url, self.key)
+
+    def http(self, method: str, path: str, **rest: object) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.request(method, self.url + path, headers=headers, timeout=60, trust_env=False, **rest)  # type: ignore[arg-type]
+
+    def ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self.http("GET", "/readyz").status_code == 200
+        return False
+
+    def submit(self, *texts: str) -> list[str]:
+        with self.client() as client:
+            return [job["id"] for job in client.submit_jobs([{"text": text} for text in texts])]
+
+    def settled(self, ids: list[str]) -> list[JobJson]:
+        with self.client() as client:
+            return [client.settled_job(job_id, timeout_s=60) for job_id in ids]
+
+    def events(self, action: str, name: str = "device") -> list[dict[str, Any]]:
+        """What the room of that name, in all its lives, has logged as ``action``. Others may have printed lines."""
+        lines = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        found = [event for event in map(_event, lines) if event]
+        return [event for event in found if event["action"] == action]
+
+    def stop(self) -> None:
+        for process in self.running.values():
+            process.send_signal(signal.SIGTERM)
+        codes = {name: process.wait(30) for name, process in self.running.items()}
+        assert codes == dict.fromkeys(codes, 0)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The event of one line of a log; None for a line of somebody else, or one that a kill cut off."""
+    with contextlib.suppress(ValueError):
+        event = json.loads(line)
+        return event if isinstance(event, dict) and "action" in event else None
+    return None
+
+
+@contextlib.contextmanager
+def rooms_apart(data_dir: Path, log_dir: Path, **environ: str) -> Iterator[Rooms]:
+    """Neighbours that run and rooms that were not started yet, stopped at the end."""
+    with neighbours(data_dir) as near:
+        made = Rooms(near, log_dir, environ)
+        try:
+            yield made
+        finally:
+            made.stop()

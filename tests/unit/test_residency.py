@@ -1,0 +1,101 @@
+"""Which models are on a device: loading, making room, warming up, giving up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+
+from stentor.errors import EngineFailed, ModelUnavailable, OutOfMemory, SynthesisError
+from stentor.settings import Settings
+from tests.factories import ToneEngine
+from worker.engines.contract import Engine, Speech, Utterance
+from worker.residency import Residency
+from worker.warmup import warm_up
+
+
+class Model(ToneEngine):
+    def __init__(self, name: str, *, gb: float = 1.0, room: int = 10**9, works: bool = True) -> None:
+        super().__init__(budget=1000, pads=True)
+        self.info = dataclasses.replace(self.info, model=name, memory_bytes=round(gb * 1e9))
+        self.room, self.works = room, works
+
+    def load(self, device: str, memory_limit_bytes: int | None) -> None:
+        super().load(device, memory_limit_bytes)
+        if not self.works:
+            raise OSError("bad weights")
+
+    def synthesize(self, batch: Sequence[Utterance]) -> list[Speech | SynthesisError]:
+        if sum(row.cost for row in batch) > self.room:
+            raise OutOfMemory("full")
+        return super().synthesize(batch)
+
+
+def residency(*models: Model, resident_bytes: int = 0, device: str = "cpu", **settings: object) -> Residency:
+    made = Residency(Settings.model_validate(settings), device, resident=lambda: resident_bytes)
+    engines: dict[str, Engine] = {model.info.model: model for model in models}
+    made.engines = engines
+    return made
+
+
+def test_the_model_unused_for_longest_makes_room_under_the_cap() -> None:
+    a, b, c = Model("a", gb=1), Model("b", gb=1), Model("c", gb=1.5)
+    device = residency(a, b, c, device_memory_gb=3)
+    for model in ("a", "b", "a"):
+        device.engine(model)
+    assert device.resident == ("a", "b")
+    device.engine("c")
+    assert device.resident == ("c", "a")
+    assert (a.loads, b.loads, c.loads) == (1, 0, 1)
+
+
+def test_without_a_cap_all_stay() -> None:
+    device = residency(Model("a", gb=50), Model("b", gb=50))
+    device.engine("a")
+    device.engine("b")
+    assert device.resident == ("b", "a")
+
+
+def test_a_model_that_fails_three_times_is_left_to_others() -> None:
+    device = residency(Model("a", works=False), Model("b"), default_voice="a")
+    assert device.preferred == "a"
+    for _ in range(3):
+        with pytest.raises(EngineFailed, match="model 'a' cannot be loaded on cpu: bad weights"):
+            device.engine("a")
+    assert (device.models, device.preferred, device.out) == (("b",), "b", False)
+
+
+def test_a_device_of_which_all_models_failed_is_out() -> None:
+    device = residency(Model("a", works=False))
+    for _ in range(3):
+        with pytest.raises(EngineFailed):
+            device.engine("a")
+    assert device.out
+    assert not residency().out
+
+
+def test_a_model_that_is_not_here_is_named() -> None:
+    with pytest.raises(ModelUnavailable, match="no engine on this device has model 'x'; it has a"):
+        residency(Model("a")).engine("x")
+
+
+def test_on_a_cpu_a_model_that_alone_is_beyond_the_cap_is_refused() -> None:
+    device = residency(Model("a"), resident_bytes=2_000_000_001, device_memory_gb=2)
+    with pytest.raises(EngineFailed, match="with it the process holds 2000000001 bytes; STENTOR_DEVICE_MEMORY_GB"):
+        device.engine("a")
+    assert device.resident == ()
+
+
+def test_a_gpu_is_warmed_up_with_a_batch_of_the_whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    model = Model("a")
+    residency(model, device="cuda:1").engine("a")
+    assert [len(batch) for batch in model.batches] == [12]  # of 80 characters each, within the budget of 1000
+
+
+def test_a_warm_up_that_is_too_much_is_halved_until_it_fits() -> None:
+    assert warm_up(Model("a")) == 960
+    assert warm_up(Model("a", room=300)) == 240
+    with pytest.raises(EngineFailed, match="not even a batch of 124 of 1000 units fits"):
+        warm_up(Model("a", room=10))
