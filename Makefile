@@ -27,8 +27,16 @@ lint: install
 test: install
 	$(BIN)/pytest
 
-bench: install
-	$(BIN)/python -m tests.bench
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m tests.bench $(BENCH)
+
+.venv-bench/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	$(PIP_QUIET) .venv-bench/bin/python -m pip install --quiet --constraint constraints.txt pip
+	grep -Ev '^(celery|kombu)==' constraints.txt > .venv-bench/constraints.txt
+	$(PIP_QUIET) .venv-bench/bin/python -m pip install --quiet --constraint .venv-bench/constraints.txt \
+		--editable '.[local]' --group dev --group peers
+	touch $@
 
 demo: install
 	$(BIN)/python -m tests.demo
@@ -44,4 +52,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output
+	rm -rf .venv .venv-bench .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output

@@ -47,11 +47,12 @@ class Rooms:
         with contextlib.closing(connect(self.settings)) as client:
             self.key = KeyStore(client).create(owner="acme", name="tests")
 
-    def start(self, name: str) -> None:
-        words = [word.format(port=self.port) for word in ROOMS[name]]
+    def start(self, name: str, *, like: str | None = None, **environ: str) -> None:
+        """Start a room; with ``like`` another one of that kind, on another machine if it is given another host."""
+        words = [word.format(port=self.port) for word in ROOMS[like or name]]
         with (self._folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "stentor.cli", *words]
-            self.running[name] = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
+            self.running[name] = subprocess.Popen(command, env={**self._environ, **environ}, stdout=log, stderr=log)
 
     def kill(self, name: str) -> None:
         """Kill a room's first process with SIGKILL, and not its children; returns when it is gone."""

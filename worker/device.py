@@ -96,14 +96,13 @@ class Device:
             device_id=self.id,
             models=self._residency.models,
             lease_s=settings.lease_s,
-            met=self._register_voices,
+            beat=self._beat,
         )
 
     def start(self) -> None:
         """Report, load the preferred model unless the device was told to stay unloaded, and ring."""
         self._heartbeat.start()
         self._guard.start()
-        threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
         try:
             unloaded = self._ordered() == UNLOADED
         except RedisUnavailable as exc:
@@ -112,8 +111,19 @@ class Device:
         if unloaded:
             self._heartbeat.say(state=UNLOADED)
         else:
+            threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
             self._load(self._residency.preferred)
         self.ring()
+
+    def _beat(self, *, met: bool) -> None:
+        """After each report: tell the voices to a Redis that was away, and see that what is in hand is not forgotten.
+
+        A doorbell that was lost is rung again by the scheduler for what waits in lanes, which this does not.
+        """
+        if met:
+            self._register_voices()
+        if self._hand.rows and self._heartbeat.status.state != BUSY:
+            self._go_on()
 
     def _register_voices(self) -> None:
         voices = [voice for engine in self._residency.engines.values() for voice in engine.voices]

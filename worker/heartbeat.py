@@ -18,6 +18,8 @@ _log = log.get(__name__)
 
 #: Beats in one lease: three may be lost before anybody takes the device for gone.
 BEATS_PER_LEASE = 4
+#: How often a device that speaks tells how much it has spoken, in seconds.
+TELL_EVERY_S = 1.0
 
 
 class Heartbeat:
@@ -32,18 +34,19 @@ class Heartbeat:
         device_id: str,
         models: tuple[str, ...],
         lease_s: float,
-        met: Callable[[], None],
+        beat: Callable[..., None],
     ) -> None:
-        """``met`` is called when Redis answers for the first time, and again whenever it has been away."""
+        """``beat`` is called after each report, with ``met=True`` after the first and whenever Redis has been away."""
         self._registry = registry
         self._deliveries = deliveries
         self._held = held
-        self._met = met
+        self._beat = beat
         self._every_s = lease_s / BEATS_PER_LEASE
         now = time.time()
         self._status = DeviceStatus(
             id=device_id, pid=os.getpid(), state=STARTING, models=models, started_at=now, seen_at=now
         )
+        self._told_at = float("-inf")
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -68,7 +71,7 @@ class Heartbeat:
         self._changed.set()
 
     def spoke(self, *, audio_s: float, took_s: float) -> None:
-        """Count one forward pass; it is told with the next beat."""
+        """Count one forward pass; while a device speaks, that is told every second."""
         with self._lock:
             before = self._status
             self._status = dataclasses.replace(
@@ -77,16 +80,19 @@ class Heartbeat:
                 audio_s=round(before.audio_s + audio_s, 3),
                 busy_s=round(before.busy_s + took_s, 3),
             )
+            due = time.monotonic() >= self._told_at + TELL_EVERY_S
+        if due:
+            self._changed.set()
 
     def _run(self) -> None:
         away, met = False, False
         while True:
             self._changed.clear()
             try:
+                self._told_at = time.monotonic()
                 self._registry.report(dataclasses.replace(self.status, seen_at=time.time()))
                 self._deliveries.refresh(self._held())
-                if not met:
-                    self._met()
+                self._beat(met=not met)
                 away, met = False, True
             except RedisUnavailable as exc:
                 if not away:
