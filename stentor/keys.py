@@ -3,7 +3,7 @@
 | key                                     | type   | what it holds |
 |-----------------------------------------|--------|---------------|
 | stentor:job:<id>                        | hash   | a job; its fields are those of ``stentor.job.Job`` |
-| stentor:jobs:<owner>:<state>            | zset   | ids of the owner's jobs in that state at score 0 |
+| stentor:jobs:<owner>:<index>            | zset   | ids at score 0: ``open`` (no outcome yet), or jobs of a state |
 | stentor:lane:<model>:<priority>:<class> | stream | waiting and claimed jobs as ``{job: id}``; one group |
 | stentor:lanes                           | set    | keys of all lanes that ever held a job |
 | stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
@@ -24,6 +24,8 @@ from __future__ import annotations
 CELERY_PREFIX = "stentor:celery:"
 CACHE_PREFIX = "stentor:cache:"
 LANES = "stentor:lanes"
+#: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
+OPEN = "open"
 VOICES = "stentor:voices"
 API_KEYS = "stentor:keys"
 DEVICES = "stentor:devices"
@@ -37,9 +39,9 @@ def job(job_id: str) -> str:
     return f"stentor:job:{job_id}"
 
 
-def jobs(owner: str, state: str) -> str:
-    """Key of the index of an owner's jobs in one state."""
-    return f"stentor:jobs:{owner}:{state}"
+def jobs(owner: str, index: str) -> str:
+    """Key of an index of an owner's jobs: ``OPEN``, or a state other than queued."""
+    return f"stentor:jobs:{owner}:{index}"
 
 
 def device(device_id: str) -> str:

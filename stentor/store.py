@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import redis
 
@@ -51,7 +51,7 @@ class JobStore:
                 "job": keys.job(job.id),
                 "id": job.id,
                 "lane": job.lane,
-                "index": keys.jobs(job.owner, QUEUED),
+                "index": keys.jobs(job.owner, keys.OPEN),
                 "done": keys.jobs(job.owner, SUCCEEDED),
                 "cache": keys.cache(job.fingerprint) if job.fingerprint else "",
                 "fields": to_items(job),
@@ -102,27 +102,35 @@ class JobStore:
 
     def list(self, owner: str, *, states: Iterable[str] = STATES, limit: int, after: str | None = None) -> JobPage:
         """The owner's jobs in these states, newest first, from the one that follows ``after`` on."""
-        upper = f"({after}" if after else "+"
-        wanted = list(states)
+        wanted = frozenset(states)
+        indexes = sorted({keys.OPEN if state == QUEUED else state for state in wanted})
+        jobs: list[Job] = []
+        more = True
         with redis_errors():
-            pipe = self._client.pipeline(transaction=False)
-            for state in wanted:
-                pipe.zrevrangebylex(keys.jobs(owner, state), upper, "-", 0, limit + 1)
-            ids = sorted({job_id for found in pipe.execute() for job_id in found}, reverse=True)
-            more, ids = len(ids) > limit, ids[:limit]
-            pipe = self._client.pipeline(transaction=False)
-            for job_id in ids:
-                pipe.hgetall(keys.job(job_id))
-            hashes = pipe.execute()
-            self._forget(owner, wanted, [job_id for job_id, fields in zip(ids, hashes, strict=True) if not fields])
-        jobs = [from_fields(Job, fields) for fields in hashes if fields]
-        return JobPage(jobs=jobs, next_cursor=ids[-1] if more else None)
+            # One look is mostly enough: only of the index of open jobs are some in another state, the running ones.
+            while more and len(jobs) <= limit:
+                ids = self._ids(owner, indexes, limit + 1, after)
+                more, after = len(ids) > limit, ids[-1] if ids else after
+                jobs += [job for job in self._found(owner, indexes, ids) if job.state in wanted]
+        return JobPage(jobs=jobs[:limit], next_cursor=jobs[limit - 1].id if len(jobs) > limit else None)
 
-    def _forget(self, owner: str, states: Iterable[str], expired: Sequence[str]) -> None:
-        """Take ids out of the index whose job has expired."""
+    def _ids(self, owner: str, indexes: Sequence[str], count: int, after: str | None) -> Sequence[str]:
+        pipe = self._client.pipeline(transaction=False)
+        for index in indexes:
+            pipe.zrevrangebylex(keys.jobs(owner, index), f"({after}" if after else "+", "-", 0, count)
+        return sorted({job_id for found in pipe.execute() for job_id in found}, reverse=True)[:count]
+
+    def _found(self, owner: str, indexes: Sequence[str], ids: Sequence[str]) -> Iterator[Job]:
+        """The jobs of these ids; an id whose job has expired leaves the indexes."""
+        pipe = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hgetall(keys.job(job_id))
+        hashes = pipe.execute()
+        expired = [job_id for job_id, fields in zip(ids, hashes, strict=True) if not fields]
         if expired:
-            for state in states:
-                self._client.zrem(keys.jobs(owner, state), *expired)
+            for index in indexes:
+                self._client.zrem(keys.jobs(owner, index), *expired)
+        return (from_fields(Job, fields) for fields in hashes if fields)
 
 
 class Backlog:

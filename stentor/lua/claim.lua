@@ -29,7 +29,6 @@ for _, item in ipairs(entries) do
   if owner then
     redis.call('HINCRBY', job, 'attempts', 1)
     redis.call('HSET', job, 'state', 'running', 'started_at', now, 'device', device)
-    redis.call('ZREM', 'stentor:jobs:' .. owner .. ':queued', id)
     redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id)
     local equal = redis.call('HGET', job, 'fingerprint')
     local known = equal and redis.call('HGETALL', 'stentor:cache:' .. equal) or {}

@@ -20,7 +20,6 @@ for at = 4, #ARGV, 3 do
     redis.call('HSET', job, 'state', 'queued')
     redis.call('HDEL', job, 'started_at', 'device')
     redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':running', id)
-    redis.call('ZADD', 'stentor:jobs:' .. known[3] .. ':queued', 0, id)
     given = given + 1
   end
 end

@@ -28,7 +28,6 @@ for _, item in ipairs(pending) do
     redis.call('HSET', job, 'state', 'queued')
     redis.call('HDEL', job, 'started_at', 'device')
     redis.call('ZREM', 'stentor:jobs:' .. known[2] .. ':running', id)
-    redis.call('ZADD', 'stentor:jobs:' .. known[2] .. ':queued', 0, id)
     given = given + 1
   end
 end

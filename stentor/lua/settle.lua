@@ -24,6 +24,7 @@ redis.call('XDEL', lane, entry)
 redis.call('HSET', job, 'state', ARGV[5], 'settled_at', ARGV[6], unpack(ARGV, 10))
 redis.call('EXPIRE', job, ARGV[7])
 redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':running', known[4])
+redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':open', known[4])
 redis.call('ZADD', 'stentor:jobs:' .. known[3] .. ':' .. ARGV[5], 0, known[4])
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[8], '*', 'job', known[4], 'state', ARGV[5])
 if ARGV[5] == 'succeeded' and known[5] then

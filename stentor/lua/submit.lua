@@ -7,7 +7,7 @@
 -- ARGV[2]  now, seconds since the epoch
 -- ARGV[3]  seconds for which a settled job is kept
 -- ARGV[4]  most events that are kept
--- ARGV[5]  JSON list of {job: key of its hash, id, lane: key, index: key of the owner's queued jobs, done: of the succeeded
+-- ARGV[5]  JSON list of {job: key of its hash, id, lane: key, index: key of the owner's open jobs, done: of the succeeded
 --          ones, cache: key of what is known of equal jobs or '', fields: {name, value, ...}}
 -- Answer   ids of the jobs that are settled
 local settled = {}

@@ -189,11 +189,42 @@ def test_jobs_are_listed_newest_first_in_pages_and_by_state(http: FlaskClient, c
     refused(http.get("/v1/jobs?sort=up"), 422, "field_invalid")
 
 
+def test_queued_and_running_jobs_are_told_apart_though_they_share_an_index(
+    http: FlaskClient, client: redis.Redis, settings: Settings
+) -> None:
+    ids = [job["id"] for job in http.post("/v1/jobs", json={"jobs": [{"text": TEXT}] * 9}).get_json()["jobs"]]
+    deliveries = Deliveries(client, settings, "testhost/cpu")
+    claimed = deliveries.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 4)
+    running = sorted(delivery.job.id for delivery in claimed)
+
+    def listed(query: str) -> list[str]:
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = http.get(f"/v1/jobs?{query}&limit=2{cursor}").get_json()
+            assert len(page["jobs"]) <= 2
+            found += [job["id"] for job in page["jobs"]]
+            if page["next_cursor"] is None:
+                return sorted(found)
+            cursor = f"&cursor={page['next_cursor']}"
+
+    assert listed("state=running") == running
+    assert listed("state=queued") == sorted(set(ids) - set(running))
+    assert listed("") == sorted(ids)
+    deliveries.give_back(claimed[:2])
+    assert deliveries.settle(claimed[2], Outcome(state="succeeded", fields={"audio_s": 1.0}))
+    http.delete(f"/v1/jobs/{claimed[3].job.id}")
+    assert listed("state=running") == []
+    assert len(listed("state=queued")) == 7
+    assert listed("state=succeeded") == [claimed[2].job.id]
+    assert listed("state=canceled") == [claimed[3].job.id]
+
+
 def test_an_expired_job_leaves_the_list(http: FlaskClient, client: redis.Redis) -> None:
     job = http.post("/v1/jobs", json={"text": TEXT}).get_json()
     client.delete(keys.job(job["id"]))
     assert http.get("/v1/jobs").get_json() == {"jobs": [], "next_cursor": None}
-    assert client.zcard("stentor:jobs:acme:queued") == 0
+    assert client.zcard("stentor:jobs:acme:open") == 0
 
 
 def test_a_queued_job_is_canceled_once_and_leaves_its_lane(http: FlaskClient, client: redis.Redis) -> None:
