@@ -18,7 +18,7 @@ from stentor import log
 from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
 from stentor.settings import Settings
 
-#: The page at `/docs` without what would call out: fonts, telemetry, assistants, clients in the cloud.
+#: The page at `/docs` without what would call out: fonts, telemetry, chats, clients in the cloud.
 SCALAR = {
     "telemetry": False,
     "withDefaultFonts": False,
