@@ -34,6 +34,8 @@ _log = log.get(__name__)
 
 #: How long a stop waits for audio that is being stored, in seconds; what is not settled by then is spoken again.
 STOP_S = 8.0
+#: Pause before a model that could not be loaded at the start is tried again, in seconds.
+RETRY_S = 1.0
 
 
 class Device:
@@ -113,6 +115,9 @@ class Device:
         else:
             threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
             self._load(self._residency.preferred)
+            while not self._residency.resident and self._residency.preferred is not None:
+                time.sleep(RETRY_S)
+                self._load(self._residency.preferred)
         self.ring()
 
     def _beat(self, *, met: bool) -> None:
@@ -153,8 +158,6 @@ class Device:
         if self._residency.out:
             _log.error("device_out", device=self.id, reason=error.detail)
             self._app.control.cancel_consumer(SYNTHESIS_QUEUE, destination=[self._node])
-        else:
-            self.ring()
 
     def _models_elsewhere(self) -> set[str]:
         return {
@@ -188,9 +191,14 @@ class Device:
         except EngineFailed as exc:
             _log.exception("model_not_loaded")
             self._failed(exc)
+            if not self._residency.out:
+                self.ring()
             return True
         resident = next(iter(self._residency.resident), None)
-        self._heartbeat.say(state=IDLE if resident else UNLOADED, model=resident, error=None)
+        if resident or not self._residency.failing:
+            self._heartbeat.say(state=IDLE if resident else UNLOADED, model=resident, error=None)
+        else:
+            self._heartbeat.say(state=FAILED)
         _log.debug("drained", took_s=round(time.monotonic() - started, 3), left=left)
         if left:
             self._go_on()

@@ -53,6 +53,7 @@ class Guard:
         self._resident = resident
         self._end = end
         self._spoke = False
+        self._passing = False
         self._thread = threading.Thread(target=self._watch_memory, name="memory", daemon=True)
 
     def start(self) -> None:
@@ -75,20 +76,23 @@ class Guard:
         """
         deadline_s = self._deadline_s + sum(row.utterance.cost for row in rows) / info.cost_per_s
         self._box.begin(frozenset(row.parcel.job.id for row in rows))
+        self._passing = True
         faulthandler.dump_traceback_later(deadline_s, exit=True, file=self._box.stack_fd)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+            self._passing = False
             self._box.end()
             self._spoke = True
 
     def _watch_memory(self) -> None:
+        """End the process in a pass that takes too much. Not while a model is loaded, which is refused afterwards."""
         assert self._limit is not None
         pause = threading.Event()
         while not pause.wait(LOOK_EVERY_S):
             seen = self._resident()
-            if seen > ENDS_AT * self._limit:
+            if self._passing and seen > ENDS_AT * self._limit:
                 _log.error("out_of_memory", resident_bytes=seen, limit_bytes=self._limit)
                 self._box.out_of_memory()
                 self._end()

@@ -46,6 +46,11 @@ class Residency:
         """Whether all models of this device have failed too often, so that it had better leave all work to others."""
         return bool(self.engines) and not self.models
 
+    @property
+    def failing(self) -> bool:
+        """Whether a model could not be loaded the last time that it was tried."""
+        return bool(self._failures)
+
     def forgive(self) -> None:
         """Try all models again: somebody says that they can be loaded now."""
         self._failures.clear()
