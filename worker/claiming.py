@@ -78,7 +78,7 @@ class Claimer:
             max_wait_s=self._settings.bulk_max_wait_s,
             elsewhere=self._elsewhere() if strange else (),
         )
-        self.yielded = bool(lanes) and not draws
+        self.yielded = not draws and any(state.lane.model in self._residency.models for state in lanes)
         if draws:
             engine = self._residency.engine(draws[0].lane.model)
             for draw in draws:
@@ -115,7 +115,7 @@ class Claimer:
 
     def _renewed(self, delivery: Delivery) -> bool:
         """Whether the job is here already: its lease ran out meanwhile, as it does while Redis is away."""
-        return any(parcel.renew(delivery) for parcel in self._on_their_way)
+        return delivery.suspect and any(parcel.renew(delivery) for parcel in self._on_their_way)
 
     def _has_outcome(self, delivery: Delivery) -> bool:
         """Whether the job is settled here and now: tried too often, or an equal one has been spoken."""
