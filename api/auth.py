@@ -19,7 +19,7 @@ def authenticate() -> None:
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise KeyMissing("no API key; it is wanted in the header `Authorization: Bearer <key>`")
-    g.api_key = services().api_keys.owner(secret.strip())
+    g.api_key = services().api_keys.find(secret.strip())
 
 
 def owner() -> str:

@@ -72,7 +72,7 @@ class Outcomes:
                 continue
             for entry, fields in _entries(answer):
                 seen = entry
-                self._wake(fields["job"])
+                self._wake(fields["id"])
 
     def _newest(self) -> str:
         """Where to begin to read. Not at ``$``: what comes between two reads would be missed."""

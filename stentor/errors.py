@@ -11,26 +11,66 @@ StentorError
 │   ├── BodyTooLarge          body_too_large
 │   ├── FieldInvalid          field_invalid
 │   ├── TooManyJobs           too_many_jobs
+│   ├── UrlInvalid            url_invalid
+│   ├── UrlRefused            url_refused
+│   ├── IdempotencyKeyReused  idempotency_key_reused
+│   ├── InstructionsUnsupported instructions_unsupported
 │   ├── VoiceUnknown          voice_unknown
 │   ├── TextEmpty             text_empty
 │   ├── TextTooLong           text_too_long
 │   ├── TextInvalid           text_invalid
-│   └── TextUnspeakable       text_unspeakable
+│   ├── TextUnspeakable       text_unspeakable
+│   ├── BulkError             a file of texts is refused; the row and the column are named
+│   │   ├── FileEmpty         file_empty
+│   │   ├── FileTooLarge      file_too_large
+│   │   ├── FileEncoding      file_encoding
+│   │   ├── FileUnreadable    file_unreadable
+│   │   ├── SourceRefused     source_refused
+│   │   ├── SourceNotFound    source_not_found
+│   │   ├── TooManyRows       too_many_rows
+│   │   ├── ColumnMissing     column_missing
+│   │   ├── ColumnUnknown     column_unknown
+│   │   ├── ColumnDuplicate   column_duplicate
+│   │   ├── RowMalformed      row_malformed
+│   │   ├── IdDuplicate       id_duplicate
+│   │   ├── FilenameDuplicate filename_duplicate
+│   │   └── FilenameUnsafe    filename_unsafe
+│   └── RecordingError        an uploaded voice is refused
+│       ├── RecordingTooLarge recording_too_large
+│       ├── RecordingUnreadable recording_unreadable
+│       ├── RecordingTooShort recording_too_short
+│       └── RecordingTooLong  recording_too_long
 ├── AccessError
 │   ├── KeyMissing            key_missing
-│   └── KeyInvalid            key_invalid
+│   ├── KeyInvalid            key_invalid
+│   ├── KeyExpired            key_expired
+│   └── ScopeMissing          scope_missing
+├── LimitError                a key's limit is reached; later it is not
+│   ├── RateExceeded          rate_exceeded
+│   ├── DailyCharsExceeded    daily_chars_exceeded
+│   └── TooManyWaiting        too_many_waiting
 ├── NotFoundError
 │   ├── PathUnknown           path_unknown
 │   ├── JobNotFound           job_not_found
+│   ├── BulkNotFound          bulk_not_found
+│   ├── WebhookNotFound       webhook_not_found
+│   ├── DeliveryNotFound      delivery_not_found
+│   ├── VoiceNotFound         voice_not_found
+│   ├── ModelNotFound         model_not_found
 │   ├── DeviceNotFound        device_not_found
 │   └── AudioNotFound         audio_not_found
 ├── ConflictError
 │   ├── AudioNotReady         audio_not_ready
-│   └── JobSettled            job_settled
+│   ├── JobSettled            job_settled
+│   ├── BulkStateConflict     bulk_state_conflict
+│   ├── FileNotReady          file_not_ready
+│   ├── VoiceExists           voice_exists
+│   └── IdempotencyInFlight   idempotency_in_flight
 ├── UnavailableError          trying again later helps
 │   ├── RedisUnavailable      redis_unavailable
 │   ├── StorageUnavailable    storage_unavailable
 │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
+│   ├── SpeechLate            speech_late
 │   └── VoicesUnknown         voices_unknown
 └── SynthesisError            one job's outcome
     ├── EngineFailed          engine_failed
@@ -39,6 +79,7 @@ StentorError
     ├── OutOfMemory           out_of_memory
     ├── AudioInvalid          audio_invalid
     ├── AudioUnencodable      audio_unencodable
+    ├── CloningUnsupported    cloning_unsupported (also a RequestError)
     └── ModelUnavailable      model_unavailable
 """
 
@@ -143,6 +184,150 @@ class TextInvalid(RequestError):
     code = "text_invalid"
 
 
+class UrlInvalid(RequestError):
+    """What is to be a URL that can be called is none."""
+
+    code = "url_invalid"
+
+
+class UrlRefused(RequestError):
+    """The URL leads to an address that nobody outside may have called: private, loopback, link-local, metadata."""
+
+    code = "url_refused"
+
+
+class IdempotencyKeyReused(RequestError):
+    """The idempotency key came with another request before."""
+
+    code = "idempotency_key_reused"
+
+
+class InstructionsUnsupported(RequestError):
+    """No model here follows instructions on how to speak."""
+
+    code = "instructions_unsupported"
+
+
+class BulkError(RequestError):
+    """A file of texts that is refused, as a whole or for some of its rows."""
+
+    code = "bulk_invalid"
+
+
+class FileEmpty(BulkError):
+    """The file has no bytes, or no rows."""
+
+    code = "file_empty"
+
+
+class FileTooLarge(BulkError):
+    """The file has more bytes than may be uploaded, or more once it is unpacked."""
+
+    code = "file_too_large"
+
+
+class FileEncoding(BulkError):
+    """The file is text in no encoding that is read, or has bytes that its encoding does not have."""
+
+    code = "file_encoding"
+
+
+class FileUnreadable(BulkError):
+    """The file is no CSV, TSV or JSON Lines: an archive, a page, an image, a broken gzip."""
+
+    code = "file_unreadable"
+
+
+class SourceRefused(BulkError):
+    """The source is in no bucket that bulks may be read from."""
+
+    code = "source_refused"
+
+
+class SourceNotFound(BulkError):
+    """The source is not there."""
+
+    code = "source_not_found"
+
+
+class TooManyRows(BulkError):
+    """The file has more rows than one bulk may have."""
+
+    code = "too_many_rows"
+
+
+class ColumnMissing(BulkError):
+    """A column that every bulk needs is not there."""
+
+    code = "column_missing"
+
+
+class ColumnUnknown(BulkError):
+    """The name of a column is a slip of a known one."""
+
+    code = "column_unknown"
+
+
+class ColumnDuplicate(BulkError):
+    """Two columns have the same name."""
+
+    code = "column_duplicate"
+
+
+class RowMalformed(BulkError):
+    """A row has more or fewer fields than the header, a quote that does not end, or is no JSON object."""
+
+    code = "row_malformed"
+
+
+class IdDuplicate(BulkError):
+    """An earlier row has this id."""
+
+    code = "id_duplicate"
+
+
+class FilenameDuplicate(BulkError):
+    """An earlier row has this file name."""
+
+    code = "filename_duplicate"
+
+
+class FilenameUnsafe(BulkError):
+    """The file name would lead out of the folder, or is one that file systems refuse."""
+
+    code = "filename_unsafe"
+
+
+class RecordingError(RequestError):
+    """A recording that cannot be a voice."""
+
+    code = "recording_invalid"
+
+
+class RecordingTooLarge(RecordingError):
+    """The recording has more bytes than may be uploaded."""
+
+    code = "recording_too_large"
+
+
+class RecordingUnreadable(RecordingError):
+    """The recording is no audio that can be decoded, or decoding it takes too much."""
+
+    code = "recording_unreadable"
+
+
+class RecordingTooShort(RecordingError):
+    """The recording has too little speech in it."""
+
+    code = "recording_too_short"
+
+
+class RecordingTooLong(RecordingError):
+    """The recording is longer than a voice needs."""
+
+    code = "recording_too_long"
+
+
 class AccessError(StentorError):
     """The request does not show who sends it."""
 
@@ -161,6 +346,48 @@ class KeyInvalid(AccessError):
     code = "key_invalid"
 
 
+class KeyExpired(AccessError):
+    """The API key was good until a moment that has passed."""
+
+    code = "key_expired"
+
+
+class ScopeMissing(AccessError):
+    """The API key may not do this."""
+
+    code = "scope_missing"
+
+
+class LimitError(StentorError):
+    """A limit of the key is reached."""
+
+    code = "limit_reached"
+    retryable = True
+    #: After how many seconds trying again makes sense.
+    retry_after_s: float = 1.0
+
+
+class RateExceeded(LimitError):
+    """The key has sent more requests than it may in this time."""
+
+    code = "rate_exceeded"
+    retryable = True
+
+
+class DailyCharsExceeded(LimitError):
+    """The key has no more characters left for today."""
+
+    code = "daily_chars_exceeded"
+    retryable = True
+
+
+class TooManyWaiting(LimitError):
+    """As many jobs of the key wait as may."""
+
+    code = "too_many_waiting"
+    retryable = True
+
+
 class NotFoundError(StentorError):
     """What the request names is not there, or is not the sender's."""
 
@@ -177,6 +404,36 @@ class JobNotFound(NotFoundError):
     """No job of this owner has this id."""
 
     code = "job_not_found"
+
+
+class BulkNotFound(NotFoundError):
+    """No bulk of this owner has this id."""
+
+    code = "bulk_not_found"
+
+
+class WebhookNotFound(NotFoundError):
+    """No webhook endpoint of this owner has this id."""
+
+    code = "webhook_not_found"
+
+
+class DeliveryNotFound(NotFoundError):
+    """The endpoint has no delivery of this id, or it was long ago."""
+
+    code = "delivery_not_found"
+
+
+class VoiceNotFound(NotFoundError):
+    """No uploaded voice of this owner has this id."""
+
+    code = "voice_not_found"
+
+
+class ModelNotFound(NotFoundError):
+    """No device has a model of this name."""
+
+    code = "model_not_found"
 
 
 class DeviceNotFound(NotFoundError):
@@ -210,6 +467,32 @@ class JobSettled(ConflictError):
     code = "job_settled"
 
 
+class BulkStateConflict(ConflictError):
+    """The bulk is in a state in which this cannot be done."""
+
+    code = "bulk_state_conflict"
+
+
+class FileNotReady(ConflictError):
+    """The file is still being made."""
+
+    code = "file_not_ready"
+    retryable = True
+
+
+class VoiceExists(ConflictError):
+    """There is a voice of this name already."""
+
+    code = "voice_exists"
+
+
+class IdempotencyInFlight(ConflictError):
+    """The first request with this idempotency key is still being answered."""
+
+    code = "idempotency_in_flight"
+    retryable = True
+
+
 class UnavailableError(StentorError):
     """A neighbour is away; trying again later helps."""
 
@@ -233,6 +516,12 @@ class ApiUnavailable(UnavailableError):
     """The Stentor API does not answer."""
 
     code = "api_unavailable"
+
+
+class SpeechLate(UnavailableError):
+    """The speech was not made within the time that a request may wait."""
+
+    code = "speech_late"
 
 
 class VoicesUnknown(UnavailableError):
@@ -289,6 +578,12 @@ class AudioUnencodable(SynthesisError):
     """The audio could not be written in the format that was asked for."""
 
     code = "audio_unencodable"
+
+
+class CloningUnsupported(RequestError, SynthesisError):
+    """The voice is a recording, and the model cannot speak with the voice of a recording."""
+
+    code = "cloning_unsupported"
 
 
 class ModelUnavailable(SynthesisError):

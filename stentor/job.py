@@ -39,6 +39,8 @@ class Job:
 
     id: str
     owner: str
+    #: The API key that submitted it, by its id; its limits and its usage count.
+    key_id: str | None = None
     state: str = QUEUED
     text: str
     voice: str
@@ -52,6 +54,14 @@ class Job:
     priority: str = "standard"
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float = dataclasses.field(default_factory=time.time)
+    #: Where the outcome is told, beside the owner's endpoints.
+    webhook_url: str | None = None
+    #: The uploaded voice that it speaks with, by its id.
+    recording: str | None = None
+    #: The bulk that it is a row of, the row (counted from 1), and the chunk that the row lies in.
+    bulk: str | None = None
+    row: int | None = None
+    chunk: int | None = None
     #: Equal for jobs whose audio is the same; None if the job wants audio of its own.
     fingerprint: str | None = None
     #: The stream entry that holds the job in its lane; Redis gives it at submission.
@@ -70,6 +80,8 @@ class Job:
     audio_s: float | None = None
     audio_bytes: int | None = None
     sha256: str | None = None
+    #: Time of a device that went into it: its share, by cost, of the forward passes that spoke it.
+    device_s: float | None = None
     #: Whether the audio is that of an equal job.
     cached: bool = False
     quality: Mapping[str, float] | None = None

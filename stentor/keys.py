@@ -3,17 +3,34 @@
 | key                                     | type   | what it holds |
 |-----------------------------------------|--------|---------------|
 | stentor:job:<id>                        | hash   | a job; its fields are those of ``stentor.job.Job`` |
-| stentor:jobs:<owner>:<index>            | zset   | ids at score 0: ``open`` (no outcome yet), or jobs of a state |
+| stentor:jobs:<owner>:<index>            | zset   | ids at score 0: ``open`` (no outcome yet), or of a state |
 | stentor:lane:<model>:<priority>:<class> | stream | waiting and claimed jobs as ``{job: id}``; one group |
 | stentor:lanes                           | set    | keys of all lanes that ever held a job |
 | stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
-| stentor:keys                            | hash   | SHA-256 of an API key -> whose it is, as JSON |
+| stentor:recordings:<owner>              | hash   | name -> an uploaded voice as JSON |
+| stentor:recording:<id>:uses             | set    | jobs and bulks without an outcome that speak with it |
+| stentor:recordings:deleted              | hash   | id -> S3 key of a recording that goes when its last use is over |
+| stentor:keys                            | hash   | SHA-256 of an API key -> whose it is and what it may, as JSON |
+| stentor:waiting:<key id>                | string | how many jobs of a key have no outcome |
+| stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
+| stentor:usage:<owner>                   | set    | ids of all keys that ever used something |
+| stentor:idempotency:<owner>:<hash>      | string | a request and its answer, as JSON; expires |
+| stentor:bulk:<id>                       | hash   | a bulk; its fields are those of ``stentor.bulk.Bulk`` |
+| stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
+| stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; goes to S3 when the chunk is complete |
+| stentor:bulk:<id>:failures              | hash   | chunk in S3 -> how many of its rows failed, if any |
+| stentor:bulks:<owner>                   | zset   | ids of the owner's bulks at score 0 |
+| stentor:bulks:active                    | set    | ids of bulks that the feeder has something to do for |
+| stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
+| stentor:webhooks:<owner>                | hash   | endpoint id -> the endpoint as JSON |
+| stentor:outbox                          | stream | what is to be told: ``{type, id, owner}``; one group |
 | stentor:devices                         | set    | ids of all devices that ever reported |
 | stentor:device:<id>                     | hash   | what a device reported last |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
 | stentor:budget:<id>                     | hash   | model -> the batch budget that a device has learned |
 | stentor:cache:<fingerprint>             | hash   | where the audio of an equal job lies; expires |
-| stentor:events                          | stream | outcomes as they are settled, capped; requests wait on it |
+| stentor:cached                          | list   | what rows of bulks left in the cache; the oldest go |
+| stentor:events                          | stream | outcomes, ``{id, state}``, capped; requests wait on it |
 | stentor:beat:<process>:<host>           | string | heartbeat of a process without a device; expires |
 | stentor:celery:*                        |        | Celery's own: queues ``synthesis``, ``io``, one per device |
 """
@@ -27,11 +44,17 @@ LANES = "stentor:lanes"
 #: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
 OPEN = "open"
 VOICES = "stentor:voices"
+DELETED_RECORDINGS = "stentor:recordings:deleted"
 API_KEYS = "stentor:keys"
+ACTIVE_BULKS = "stentor:bulks:active"
+FEEDER = "stentor:feeder"
+OUTBOX = "stentor:outbox"
 DEVICES = "stentor:devices"
 EVENTS = "stentor:events"
 #: The one consumer group of every lane.
 GROUP = "devices"
+#: The one consumer group of the outbox.
+COURIERS = "couriers"
 
 
 def job(job_id: str) -> str:
@@ -42,6 +65,66 @@ def job(job_id: str) -> str:
 def jobs(owner: str, index: str) -> str:
     """Key of an index of an owner's jobs: ``OPEN``, or a state other than queued."""
     return f"stentor:jobs:{owner}:{index}"
+
+
+def recordings(owner: str) -> str:
+    """Key of an owner's uploaded voices."""
+    return f"stentor:recordings:{owner}"
+
+
+def recording_uses(recording_id: str) -> str:
+    """Key of what still needs an uploaded voice."""
+    return f"stentor:recording:{recording_id}:uses"
+
+
+def waiting(key_id: str) -> str:
+    """Key of the number of jobs of an API key that wait."""
+    return f"stentor:waiting:{key_id}"
+
+
+def usage(key_id: str, day: int) -> str:
+    """Key of what an API key used on a day, counted from the epoch."""
+    return f"stentor:usage:{key_id}:{day}"
+
+
+def users(owner: str) -> str:
+    """Key of the ids of all API keys that ever used something for an owner."""
+    return f"stentor:usage:{owner}"
+
+
+def idempotency(owner: str, digest: str) -> str:
+    """Key of a request that came with an idempotency key."""
+    return f"stentor:idempotency:{owner}:{digest}"
+
+
+def bulk(bulk_id: str) -> str:
+    """Key of a bulk's hash."""
+    return f"stentor:bulk:{bulk_id}"
+
+
+def open_chunks(bulk_id: str) -> str:
+    """Key of the chunks of a bulk of which rows are in lanes or have just been."""
+    return f"stentor:bulk:{bulk_id}:open"
+
+
+def outcomes(bulk_id: str, chunk: int) -> str:
+    """Key of the outcomes of an open chunk."""
+    return f"stentor:bulk:{bulk_id}:outcomes:{chunk}"
+
+
+def failures(bulk_id: str) -> str:
+    """Key of how many rows failed in which chunk."""
+    return f"stentor:bulk:{bulk_id}:failures"
+
+
+def bulks(owner: str) -> str:
+    """Key of the index of an owner's bulks."""
+    return f"stentor:bulks:{owner}"
+
+
+def webhooks(owner: str) -> str:
+    """Key of an owner's webhook endpoints."""
+    return f"stentor:webhooks:{owner}"
 
 
 def device(device_id: str) -> str:

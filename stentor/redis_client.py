@@ -19,6 +19,8 @@ from stentor.settings import Settings
 CONNECT_TIMEOUT_S = 3
 #: Seconds until an answer is given up; `appendfsync always` on a slow disk has been seen to take one.
 ANSWER_TIMEOUT_S = 10
+#: First line of a script that uses the functions of ``shared.lua``.
+SHARED = "--!shared"
 
 
 def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
@@ -39,8 +41,13 @@ def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = A
 
 def script(client: redis.Redis, name: str) -> Script:
     """The Lua script ``stentor/lua/<name>.lua``, sent by its hash and loaded when Redis does not know it."""
-    source = resources.files("stentor").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-    return client.register_script(source)
+    source = _lua(name)
+    # Lua in Redis has no includes.
+    return client.register_script(_lua("shared") + source if source.startswith(SHARED) else source)
+
+
+def _lua(name: str) -> str:
+    return resources.files("stentor").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
 
 
 def text_map(answer: object) -> dict[str, str]:

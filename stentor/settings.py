@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ FILE_SUFFIX = "_FILE"
 CLIENT_VARIABLES = frozenset({"STENTOR_API_URL", "STENTOR_API_KEY", "STENTOR_DATA_DIR"})
 
 HTTP_URL = r"^https?://[^/\s]+"
+#: A number of requests in a span of time.
+RATE = r"^[1-9]\d{0,8}/(second|minute|hour|day)$"
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -76,6 +79,11 @@ class Settings(pydantic.BaseModel):
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Largest body of a request, in bytes.")
     max_jobs_per_request: int = Field(1000, ge=1, le=10_000, description="Most jobs in one request.")
     max_wait_s: float = Field(60, ge=0, le=600, description="Longest `?wait=` of a request, in seconds.")
+    public_url: str | None = Field(
+        None,
+        pattern=HTTP_URL,
+        description="Where clients reach the API; stands in manifests and webhooks. Unset: as the request came.",
+    )
     presign_s: int = Field(3600, ge=1, le=604_800, description="How long an audio URL is good for, in seconds.")
     retention_s: int = Field(30 * 86_400, ge=60, description="How long a settled job can be asked for, in seconds.")
 
@@ -90,6 +98,51 @@ class Settings(pydantic.BaseModel):
         description="How long after a job was spoken its audio is given to equal ones, in seconds. Well below the time "
         "after which the bucket forgets objects.",
     )
+
+    rate_limit: str | None = Field(
+        None,
+        pattern=RATE,
+        description="Requests that a key may send, such as `600/minute`; unset: any number. A key may have its own.",
+    )
+    daily_chars: int | None = Field(
+        None, ge=1, description="Characters that a key may submit in a day (UTC); unset: any number."
+    )
+    max_waiting_jobs: int | None = Field(
+        None, ge=1, description="Jobs of a key that may wait at a time, those of bulks aside; unset: any number."
+    )
+    idempotency_s: int = Field(86_400, ge=60, description="How long an `Idempotency-Key` is remembered, in seconds.")
+    speech_wait_s: Positive = Field(
+        120, description="How long `POST /v1/audio/speech` waits for the audio, in seconds."
+    )
+    openai_voices: str | None = Field(
+        None,
+        pattern=r"^[\w.:-]+=[\w.:-]+(,[\w.:-]+=[\w.:-]+)*$",
+        description="Names of OpenAI's voices and which of ours speaks for each: `alloy=joe,nova=joe`.",
+    )
+
+    bulk_max_bytes: int = Field(2**30, ge=1024, description="Largest file of a bulk, and largest unpacked, in bytes.")
+    bulk_max_rows: int = Field(10_000_000, ge=1, description="Most rows of a bulk.")
+    bulk_wait_s: float = Field(
+        45, ge=0, le=600, description="How long `POST /v1/bulks` waits for the file to be checked, in seconds."
+    )
+    bulk_window: int = Field(
+        4000, ge=10, le=1_000_000, description="Most rows of all bulks that are in the lanes at a time."
+    )
+    bulk_sources: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9.-]+(,[a-z0-9.-]+)*$",
+        description="Buckets, separated by commas, that a bulk's `source` may be in.",
+    )
+
+    webhook_allow: str | None = Field(
+        None,
+        description="Private networks that webhooks may be sent to, as CIDRs separated by commas: `10.1.0.0/16`.",
+    )
+    webhook_timeout_s: Positive = Field(15, le=60, description="How long a webhook's receiver may take, in seconds.")
+    webhook_concurrency: int = Field(8, ge=1, le=256, description="Webhooks that one receiver gets at the same time.")
+    webhook_keep_s: int = Field(7 * 86_400, ge=60, description="How long deliveries can be looked at, in seconds.")
+
+    recording_max_bytes: int = Field(50_000_000, ge=1024, description="Largest recording of a voice, in bytes.")
 
     merge_window_ms: int = Field(
         30,
@@ -121,6 +174,14 @@ class Settings(pydantic.BaseModel):
         if not url.get_secret_value().startswith(REDIS_SCHEMES):
             raise ValueError(f"a URL is wanted that begins with {', '.join(REDIS_SCHEMES)}")
         return url
+
+    @pydantic.field_validator("webhook_allow")
+    @classmethod
+    def _is_a_list_of_networks(cls, networks: str | None) -> str | None:
+        for network in (networks or "").split(","):
+            if network.strip():
+                ipaddress.ip_network(network.strip())
+        return networks
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

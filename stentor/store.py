@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import redis
 
 from stentor import keys
-from stentor.errors import JobNotFound, JobSettled
-from stentor.job import QUEUED, STATES, SUCCEEDED, Job
+from stentor.access import NO_LIMITS, Limits
+from stentor.errors import DailyCharsExceeded, JobNotFound, JobSettled, LimitError, TooManyWaiting
+from stentor.job import QUEUED, STATES, Job
 from stentor.lanes import Lane, LaneState
 from stentor.record import from_fields, to_items
 from stentor.redis_client import redis_errors, script, text_map
@@ -41,30 +42,31 @@ class JobStore:
         self._submit = script(client, "submit")
         self._cancel = script(client, "cancel")
 
-    def submit(self, jobs: Sequence[Job]) -> list[Job]:
-        """Put queued jobs into their lanes, all or none; when this returns, Redis has them.
+    def submit(self, jobs: Sequence[Job], *, limits: Limits = NO_LIMITS) -> list[Job]:
+        """Put queued jobs of one key into their lanes, all or none; when this returns, Redis has them.
 
         They come back in order; those that equal a job whose audio is known have succeeded already.
+
+        Raises:
+            DailyCharsExceeded, TooManyWaiting: the key may not have so many.
         """
-        packed = [
-            {
-                "job": keys.job(job.id),
-                "id": job.id,
-                "lane": job.lane,
-                "index": keys.jobs(job.owner, keys.OPEN),
-                "done": keys.jobs(job.owner, SUCCEEDED),
-                "cache": keys.cache(job.fingerprint) if job.fingerprint else "",
-                "fields": to_items(job),
-            }
-            for job in jobs
-        ]
         with redis_errors():
-            settled = self._submit(
-                keys=[keys.LANES, keys.EVENTS],
-                args=[keys.GROUP, time.time(), self._retention_s, EVENTS_KEPT, json.dumps(packed)],
+            answer = self._submit(
+                keys=[keys.LANES],
+                args=[
+                    keys.GROUP,
+                    time.time(),
+                    self._retention_s,
+                    EVENTS_KEPT,
+                    json.dumps([_packed(job) for job in jobs]),
+                    _limit(limits.daily_chars),
+                    _limit(limits.waiting_jobs),
+                ],
             )
+            if answer[0] != "ok":
+                raise _refusal(limits, *answer)
             pipe = self._client.pipeline(transaction=False)
-            for job_id in settled:
+            for job_id in answer[1:]:
                 pipe.hgetall(keys.job(job_id))
             done = {fields["id"]: from_fields(Job, fields) for fields in pipe.execute() if fields}
         return [done.get(job.id, job) for job in jobs]
@@ -90,7 +92,7 @@ class JobStore:
         """
         with redis_errors():
             answer = self._cancel(
-                keys=[keys.job(job_id), keys.EVENTS],
+                keys=[keys.job(job_id)],
                 args=[keys.GROUP, owner, time.time(), self._retention_s, EVENTS_KEPT],
             )
         if answer == -1:
@@ -131,6 +133,36 @@ class JobStore:
             for index in indexes:
                 self._client.zrem(keys.jobs(owner, index), *expired)
         return (from_fields(Job, fields) for fields in hashes if fields)
+
+
+def _packed(job: Job) -> dict[str, object]:
+    """The job as ``submit.lua`` takes it."""
+    return {
+        "job": keys.job(job.id),
+        "id": job.id,
+        "lane": job.lane,
+        "owner": job.owner,
+        "key_id": job.key_id or "",
+        "recording": job.recording or "",
+        "cache": keys.cache(job.fingerprint) if job.fingerprint else "",
+        "chars": len(job.text),
+        "bulk": keys.bulk(job.bulk) if job.bulk else "",
+        "chunk": str(job.chunk),
+        "row": str(job.row),
+        "fields": to_items(job),
+    }
+
+
+def _limit(most: int | None) -> int:
+    return -1 if most is None else most
+
+
+def _refusal(limits: Limits, which: str, there: int, more: int) -> LimitError:
+    if which == "chars":
+        return DailyCharsExceeded(
+            f"the key has submitted {there} of its {limits.daily_chars} characters of today; {more} more are too many"
+        )
+    return TooManyWaiting(f"{there} jobs of the key wait, and {limits.waiting_jobs} may; {more} more are too many")
 
 
 class Backlog:

@@ -21,6 +21,10 @@ class Voice:
     sample_rate_hz: int
     speaker: str | None = None
     description: str = ""
+    #: Whether the model also speaks with the voice of a recording.
+    cloning: bool = False
+    #: S3 key of the recording that is to be cloned; None for a voice that the model ships.
+    recording_key: str | None = None
     #: Changes when the weights do, so that audio of older ones is not given out for new jobs.
     revision: str = ""
 

@@ -117,7 +117,8 @@ class Finisher:
         settled = self._settle(parcel.delivery, outcome, started)
         followers = parcel.close()
         if key:
-            outcome = dataclasses.replace(outcome, fields={**outcome.fields, "cached": True})
+            shared = {name: value for name, value in outcome.fields.items() if name != "device_s"}
+            outcome = dataclasses.replace(outcome, fields={**shared, "cached": True})
         followed = [self._settle(follower, outcome, started) for follower in followers]
         if key and not settled and not any(followed):
             self._discard(job.id)
@@ -168,6 +169,7 @@ class Finisher:
             "audio_s": round(len(samples) / rate_hz, 4),
             "audio_bytes": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
+            "device_s": round(parcel.device_s, 6),
             "quality": quality.measure(samples, rate_hz, len(job.text)).as_fields(),
         }
         if batch:

@@ -55,6 +55,8 @@ class Parcel:
         self.sample_rate_hz = sample_rate_hz
         self.answers: list[Speech | SynthesisError | None] = [None] * len(texts)
         self.batch: BatchRef | None = None
+        #: Time of the device that its rows took: their share, by cost, of the passes that spoke them.
+        self.device_s = 0.0
         #: Deliveries of equal jobs, which get the same outcome.
         self._followers: list[Delivery] = []
         self._open = True

@@ -50,6 +50,9 @@ class Speaker:
         """Look at every answer: jobs that are complete are handed in, what is no speech is to be spoken once more."""
         self._spoke(done)
         self._learn(done)
+        unit_s = done.took_s / max(1, sum(row.utterance.cost for row in done.rows))
+        for row in done.rows:
+            row.parcel.device_s += unit_s * row.utterance.cost
         for row, answer in zip(done.rows, done.answers, strict=True):
             checked = self._checked(done.engine, row, answer)
             if checked is not None and row.parcel.take(row.at, checked, done.batch):

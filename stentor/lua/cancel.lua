@@ -1,7 +1,7 @@
+--!shared
 -- Cancel a job that has no outcome yet. A device that is speaking it finds its delivery void when it settles.
 --
 -- KEYS[1]  the job's hash
--- KEYS[2]  stentor:events
 -- ARGV[1]  consumer group
 -- ARGV[2]  the owner who asks
 -- ARGV[3]  now, seconds since the epoch
@@ -9,16 +9,11 @@
 -- ARGV[5]  most events that are kept
 -- Answer   1 if it is canceled now, 0 if it had an outcome before, -1 if this owner has no such job
 local job = KEYS[1]
-local known = redis.call('HMGET', job, 'state', 'owner', 'id', 'lane', 'entry')
+local known = redis.call('HMGET', job, 'state', 'owner', 'lane', 'entry')
 if known[2] ~= ARGV[2] then return -1 end
 if known[1] ~= 'queued' and known[1] ~= 'running' then return 0 end
 
-redis.call('XACK', known[4], ARGV[1], known[5])
-redis.call('XDEL', known[4], known[5])
-redis.call('HSET', job, 'state', 'canceled', 'settled_at', ARGV[3])
-redis.call('EXPIRE', job, ARGV[4])
-redis.call('ZREM', 'stentor:jobs:' .. known[2] .. ':running', known[3])
-redis.call('ZREM', 'stentor:jobs:' .. known[2] .. ':open', known[3])
-redis.call('ZADD', 'stentor:jobs:' .. known[2] .. ':canceled', 0, known[3])
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', 'job', known[3], 'state', 'canceled')
+redis.call('XACK', known[3], ARGV[1], known[4])
+redis.call('XDEL', known[3], known[4])
+settled(job, 'canceled', ARGV[3], ARGV[4], ARGV[5])
 return 1

@@ -25,11 +25,12 @@ for _, item in ipairs(entries) do
   local entry, values = item[1], item[2]
   local id = values and values[2]
   local job = id and 'stentor:job:' .. id
-  local owner = job and redis.call('HGET', job, 'owner')
+  local found = job and redis.call('HMGET', job, 'owner', 'bulk')
+  local owner = found and found[1]
   if owner then
     redis.call('HINCRBY', job, 'attempts', 1)
     redis.call('HSET', job, 'state', 'running', 'started_at', now, 'device', device)
-    redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id)
+    if not found[2] then redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id) end
     local equal = redis.call('HGET', job, 'fingerprint')
     local known = equal and redis.call('HGETALL', 'stentor:cache:' .. equal) or {}
     claimed[#claimed + 1] = {entry, redis.call('HGETALL', job), known}

@@ -1,3 +1,4 @@
+--!shared
 -- Give back what an earlier process of a device held and was not just speaking when it ended: those jobs did not end it,
 -- and the claim does not count as an attempt.
 --
@@ -21,13 +22,9 @@ for _, item in ipairs(pending) do
   local found = redis.call('XRANGE', lane, entry, entry)
   local id = found[1] and found[1][2][2]
   local job = id and 'stentor:job:' .. id
-  local known = job and redis.call('HMGET', job, 'state', 'owner')
-  if known and known[1] == 'running' and not suspects[id] then
-    redis.call('XCLAIM', lane, group, ARGV[3], 0, entry, 'IDLE', 2000000000, 'JUSTID')
-    redis.call('HINCRBY', job, 'attempts', -1)
-    redis.call('HSET', job, 'state', 'queued')
-    redis.call('HDEL', job, 'started_at', 'device')
-    redis.call('ZREM', 'stentor:jobs:' .. known[2] .. ':running', id)
+  local state = job and redis.call('HGET', job, 'state')
+  if state == 'running' and not suspects[id] then
+    return_job(job, lane, group, ARGV[3], entry)
     given = given + 1
   end
 end

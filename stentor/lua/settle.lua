@@ -1,8 +1,8 @@
+--!shared
 -- Record a job's one outcome, once. Only the delivery that still holds the job may do it.
 --
 -- KEYS[1]  the job's hash
 -- KEYS[2]  the lane
--- KEYS[3]  stentor:events
 -- ARGV[1]  consumer group
 -- ARGV[2]  the device
 -- ARGV[3]  entry in the lane
@@ -12,23 +12,19 @@
 -- ARGV[7]  seconds for which the settled job is kept
 -- ARGV[8]  most events that are kept
 -- ARGV[9]  seconds for which the audio is given to equal jobs
--- ARGV[10..] fields and values of the outcome
+-- ARGV[10] most rows of bulks whose audio is given to equal jobs: of a million rows the cache remembers the latest
+-- ARGV[11..] fields and values of the outcome
 -- Answer   1 if the outcome was recorded, 0 if this delivery no longer holds the job
 local job, lane, group, device, entry = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3]
-local known = redis.call('HMGET', job, 'state', 'attempts', 'owner', 'id', 'fingerprint')
+local known = redis.call('HMGET', job, 'state', 'attempts', 'fingerprint', 'bulk')
 if known[1] ~= 'running' or known[2] ~= ARGV[4] then return 0 end
 if #redis.call('XPENDING', lane, group, entry, entry, 1, device) == 0 then return 0 end
 
 redis.call('XACK', lane, group, entry)
 redis.call('XDEL', lane, entry)
-redis.call('HSET', job, 'state', ARGV[5], 'settled_at', ARGV[6], unpack(ARGV, 10))
-redis.call('EXPIRE', job, ARGV[7])
-redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':running', known[4])
-redis.call('ZREM', 'stentor:jobs:' .. known[3] .. ':open', known[4])
-redis.call('ZADD', 'stentor:jobs:' .. known[3] .. ':' .. ARGV[5], 0, known[4])
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[8], '*', 'job', known[4], 'state', ARGV[5])
-if ARGV[5] == 'succeeded' and known[5] then
-  local equal = 'stentor:cache:' .. known[5]
+redis.call('HSET', job, unpack(ARGV, 11))
+if ARGV[5] == 'succeeded' and known[3] then
+  local equal = 'stentor:cache:' .. known[3]
   if redis.call('EXISTS', equal) == 0 then
     local names = {'audio_key', 'audio_s', 'audio_bytes', 'sha256', 'quality'}
     local values = redis.call('HMGET', job, unpack(names))
@@ -36,6 +32,10 @@ if ARGV[5] == 'succeeded' and known[5] then
       if values[at] then redis.call('HSET', equal, name, values[at]) end
     end
     redis.call('EXPIRE', equal, ARGV[9])
+    if known[4] and redis.call('LPUSH', 'stentor:cached', known[3]) > tonumber(ARGV[10]) then
+      redis.call('DEL', 'stentor:cache:' .. redis.call('RPOP', 'stentor:cached'))
+    end
   end
 end
+settled(job, ARGV[5], ARGV[6], ARGV[7], ARGV[8])
 return 1

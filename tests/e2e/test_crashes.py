@@ -77,7 +77,7 @@ class Backlog:
             events: list[tuple[str, dict[str, str]]] = client.xrange(keys.EVENTS)  # type: ignore[assignment]
         own = set(self.ids)
         settled = [
-            (event["job"], int(entry.partition("-")[0]) / 1000) for entry, event in events if event["job"] in own
+            (event["id"], int(entry.partition("-")[0]) / 1000) for entry, event in events if event["id"] in own
         ]
         assert len(settled) == len(dict(settled)), "a job was settled twice"
         return dict(settled)
