@@ -1,19 +1,39 @@
-"""Who sends a request: the bearer key, looked up before anything else is read."""
+"""Who sends a request, and what they may: the bearer key, looked up before anything else is read."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from flask import g, request
 
 from api.services import services
-from stentor.errors import KeyMissing
+from stentor.access import READ, SUBMIT, ApiKey
+from stentor.errors import KeyMissing, ScopeMissing
+
+#: Methods that change nothing.
+_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def scoped(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
+    """What a blueprint does before each request: find its key, and see whether that has the scope.
+
+    Requests that only look need the scope ``read``, all others the scope ``write``.
+    """
+
+    def admit() -> None:
+        authenticate()
+        _demand(read if request.method in _LOOKS else write)
+
+    return admit
 
 
 def authenticate() -> None:
-    """Find the owner of the request's key; ``owner()`` tells it to the endpoint.
+    """Find the request's key; ``key()`` tells it to the endpoint.
 
     Raises:
         KeyMissing: no ``Authorization: Bearer`` header.
         KeyInvalid: a key that was not given out.
+        KeyExpired: a key whose time is over.
         RedisUnavailable: nobody can tell.
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -22,7 +42,20 @@ def authenticate() -> None:
     g.api_key = services().api_keys.find(secret.strip())
 
 
+def key() -> ApiKey:
+    """The key that came with the request."""
+    found: ApiKey = g.api_key
+    return found
+
+
 def owner() -> str:
     """Whose request this is."""
-    name: str = g.api_key.owner
-    return name
+    return key().owner
+
+
+def _demand(scope: str) -> None:
+    has = key().scopes
+    if scope not in has:
+        raise ScopeMissing(
+            f"the API key has the scopes {', '.join(has) or 'none'}; {request.method} {request.path} needs {scope!r}"
+        )

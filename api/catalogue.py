@@ -7,14 +7,15 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.auth import authenticate
+from api.auth import scoped
 from api.schemas import DeviceOut, DevicePath, DevicesOut, NoQuery, VoiceOut, VoicesOut
 from api.services import services
+from stentor.access import ADMIN
 from stentor.devices import device_id
 from stentor.doorbell import LOAD, UNLOAD
 
 blueprint = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_security=[{"key": []}])
-blueprint.before_request(authenticate)
+blueprint.before_request(scoped(write=ADMIN))
 _VOICES, _DEVICES = [Tag(name="voices")], [Tag(name="devices")]
 
 

@@ -8,7 +8,8 @@ from flask import Response, redirect, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.auth import authenticate, owner
+from api.auth import key, owner, scoped
+from api.limits import limits_of
 from api.schemas import (
     GetAudioQuery,
     GetJobQuery,
@@ -32,7 +33,7 @@ _log = log.get(__name__)
 blueprint = APIBlueprint(
     "jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="jobs")], abp_security=[{"key": []}]
 )
-blueprint.before_request(authenticate)
+blueprint.before_request(scoped())
 
 
 @blueprint.post("", responses={202: SubmittedOut})
@@ -43,8 +44,8 @@ def submit_jobs(body: SubmitRequest) -> tuple[dict[str, Any], int, dict[str, str
     """
     many = not isinstance(body.root, JobRequest)
     requests = [body.root] if isinstance(body.root, JobRequest) else body.root.jobs
-    jobs = jobs_from(requests, owner=owner(), services=services(), many=many)
-    jobs = services().jobs.submit(jobs)
+    jobs = jobs_from(requests, key=key(), services=services(), many=many)
+    jobs = services().jobs.submit(jobs, limits=limits_of(key()))
     if not all(job.settled for job in jobs):
         _ring()
     shown = [_shown(job) for job in jobs]

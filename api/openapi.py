@@ -15,11 +15,13 @@ from stentor.settings import Settings
 _PROBLEMS = {
     "400": "The body is not JSON.",
     "401": "No API key, or not one that was given out.",
+    "403": "The API key may not do this.",
     "404": "There is no such thing, or it is not yours.",
     "409": "It is not in a state in which this can be done.",
     "413": "The body is too large.",
     "415": "The body is of another content type.",
     "422": "A field is wrong; `errors` names each.",
+    "429": "A limit of the key is reached; `Retry-After` says when it is not.",
     "503": "Redis or the storage does not answer; `Retry-After` says when to try again.",
 }
 
@@ -64,10 +66,10 @@ def _responses(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
     own = {status: answer for status, answer in operation.get("responses", {}).items() if status != "422"}
     statuses = {"422"}  # also where nothing is asked: a parameter that nobody reads is refused
     if path.startswith("/v1"):
-        statuses |= {"401", "503"}
+        statuses |= {"401", "403", "429", "503"}
     if "{" in path:
         statuses |= {"404"}
-    if method == "delete" or path.endswith("/audio"):
+    if method in {"delete", "post"} or path.endswith("/audio"):
         statuses |= {"409"}
     if "requestBody" in operation:
         statuses |= {"400", "413", "415"}

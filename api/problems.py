@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,13 @@ HEARD_OUT_BYTES = 64 * 2**20
 _STATUS: tuple[tuple[type[errors.StentorError], int], ...] = (
     (errors.JsonInvalid, 400),
     (errors.BodyTooLarge, 413),
+    (errors.FileTooLarge, 413),
+    (errors.RecordingTooLarge, 413),
     (errors.ContentTypeUnsupported, 415),
     (errors.RequestError, 422),
+    (errors.ScopeMissing, 403),
     (errors.AccessError, 401),
+    (errors.LimitError, 429),
     (errors.NotFoundError, 404),
     (errors.ConflictError, 409),
     (errors.UnavailableError, 503),
@@ -49,6 +54,15 @@ def status_of(error: errors.StentorError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
+def retry_in_s(error: errors.StentorError) -> float | None:
+    """After how many seconds trying again makes sense, if it is known."""
+    if isinstance(error, errors.UnavailableError):
+        return RETRY_AFTER_S
+    if isinstance(error, errors.LimitError | errors.IdempotencyInFlight):
+        return error.retry_after_s
+    return None
+
+
 def problem(
     status: int,
     code: str,
@@ -56,6 +70,7 @@ def problem(
     *,
     retryable: bool = False,
     fields: Sequence[Mapping[str, str]] | None = None,
+    retry_after_s: float | None = None,
 ) -> Response:
     """A problem as RFC 9457 has it, with our ``code`` and ``retryable`` and the fields that are wrong."""
     body: dict[str, Any] = {
@@ -70,8 +85,8 @@ def problem(
         body["errors"] = list(fields)
     response = make_response(json.dumps(body), status)
     response.content_type = CONTENT_TYPE
-    if status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
     if status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="stentor"'
     return response
@@ -110,7 +125,9 @@ def _from_ours(error: errors.StentorError) -> Response:
         _log.warning("request_refused", path=request.path, code=error.code, reason=error.detail)
     fields = error.fields if isinstance(error, Invalid) else None
     code = fields[0]["code"] if fields else error.code
-    return problem(status, code, error.detail, retryable=error.retryable, fields=fields)
+    return problem(
+        status, code, error.detail, retryable=error.retryable, fields=fields, retry_after_s=retry_in_s(error)
+    )
 
 
 def _from_werkzeug(error: HTTPException) -> Response:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from api.problems import Invalid
 from api.schemas import JobRequest
 from api.services import Services
+from stentor.access import ApiKey
 from stentor.cache import fingerprint
 from stentor.errors import RequestError, TooManyJobs
 from stentor.job import Job, new_id
@@ -16,7 +17,7 @@ from stentor.text import clean
 from stentor.voice import Voice
 
 
-def jobs_from(requests: Sequence[JobRequest], *, owner: str, services: Services, many: bool) -> list[Job]:
+def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services, many: bool) -> list[Job]:
     """A job for each request, in order; none is stored yet.
 
     Raises:
@@ -39,13 +40,13 @@ def jobs_from(requests: Sequence[JobRequest], *, owner: str, services: Services,
         except RequestError as exc:
             wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
             continue
-        jobs.append(_job(request, text=text, voice=voice, owner=owner, settings=services.settings))
+        jobs.append(_job(request, text=text, voice=voice, key=key, settings=services.settings))
     if wrong:
         raise Invalid(wrong)
     return jobs
 
 
-def _job(request: JobRequest, *, text: str, voice: Voice, owner: str, settings: Settings) -> Job:
+def _job(request: JobRequest, *, text: str, voice: Voice, key: ApiKey, settings: Settings) -> Job:
     model = voice.model
     equal = fingerprint(
         text=text,
@@ -59,7 +60,8 @@ def _job(request: JobRequest, *, text: str, voice: Voice, owner: str, settings: 
     lane = Lane.of(model=model, priority=request.priority, text_chars=len(text))
     return Job(
         id=new_id(),
-        owner=owner,
+        owner=key.owner,
+        key_id=key.id,
         text=text,
         voice=voice.name,
         model=model,

@@ -491,6 +491,8 @@ class IdempotencyInFlight(ConflictError):
 
     code = "idempotency_in_flight"
     retryable = True
+    #: After how many seconds trying again makes sense.
+    retry_after_s: float = 1.0
 
 
 class UnavailableError(StentorError):
