@@ -36,7 +36,7 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
             field = "text"
             text = clean(request.text, max_chars=services.settings.max_text_chars)
             field = "voice"
-            voice = services.voices.get(request.voice or services.settings.default_voice)
+            voice = services.voices.get(request.voice or services.settings.default_voice, key.owner)
         except RequestError as exc:
             wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
             continue
@@ -64,6 +64,8 @@ def _job(request: JobRequest, *, text: str, voice: Voice, key: ApiKey, settings:
         key_id=key.id,
         text=text,
         voice=voice.name,
+        recording=voice.recording,
+        recording_key=voice.recording_key,
         model=model,
         lane=lane.key,
         speed=request.speed,

@@ -17,6 +17,11 @@ SYNTHESIZE = "stentor.synthesize"
 LOAD = "stentor.load"
 UNLOAD = "stentor.unload"
 REMOVE_CANCELED = "stentor.remove_canceled"
+CHECK_RECORDING = "stentor.check_recording"
+REMOVE_RECORDINGS = "stentor.remove_recordings"
+CHECK_BULK = "stentor.check_bulk"
+PACK_ARCHIVE = "stentor.pack_archive"
+JOIN_GROUPS = "stentor.join_groups"
 
 
 def device_queue(device_id: str) -> str:
@@ -84,6 +89,14 @@ class Doorbell:
             RedisUnavailable: Redis does not take the message.
         """
         self._send(task, device_queue(device_id), **arguments)
+
+    def ask(self, task: str, **arguments: str) -> None:
+        """Send a task to the io workers.
+
+        Raises:
+            RedisUnavailable: Redis does not take the message.
+        """
+        self._send(task, IO_QUEUE, **arguments)
 
     def _send(self, task: str, queue: str, **arguments: str) -> None:
         try:

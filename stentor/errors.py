@@ -38,6 +38,7 @@ StentorError
 │   └── RecordingError        an uploaded voice is refused
 │       ├── RecordingTooLarge recording_too_large
 │       ├── RecordingUnreadable recording_unreadable
+│       ├── RecordingUnusable recording_unusable
 │       ├── RecordingTooShort recording_too_short
 │       └── RecordingTooLong  recording_too_long
 ├── AccessError
@@ -314,6 +315,12 @@ class RecordingUnreadable(RecordingError):
     """The recording is no audio that can be decoded, or decoding it takes too much."""
 
     code = "recording_unreadable"
+
+
+class RecordingUnusable(RecordingError):
+    """The recording is audio, but none that a voice can be made of."""
+
+    code = "recording_unusable"
 
 
 class RecordingTooShort(RecordingError):

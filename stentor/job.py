@@ -56,8 +56,9 @@ class Job:
     created_at: float = dataclasses.field(default_factory=time.time)
     #: Where the outcome is told, beside the owner's endpoints.
     webhook_url: str | None = None
-    #: The uploaded voice that it speaks with, by its id.
+    #: The uploaded voice that it speaks with, by its id, and where that lies in S3.
     recording: str | None = None
+    recording_key: str | None = None
     #: The bulk that it is a row of, the row (counted from 1), and the chunk that the row lies in.
     bulk: str | None = None
     row: int | None = None

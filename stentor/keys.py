@@ -9,7 +9,9 @@
 | stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
 | stentor:recordings:<owner>              | hash   | name -> an uploaded voice as JSON |
 | stentor:recording:<id>:uses             | set    | jobs and bulks without an outcome that speak with it |
-| stentor:recordings:deleted              | hash   | id -> S3 key of a recording that goes when its last use is over |
+| stentor:recording:deleted               | hash   | id -> a deleted voice as JSON; it goes when its last use is over |
+| stentor:recording:of:<sha256>           | set    | ids of the uploaded voices that have the same audio in S3 |
+| stentor:recording:of:<sha256>:lock      | string | that somebody stores or removes that audio just now; expires |
 | stentor:keys                            | hash   | SHA-256 of an API key -> whose it is and what it may, as JSON |
 | stentor:waiting:<key id>                | string | how many jobs of a key have no outcome |
 | stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
@@ -19,6 +21,7 @@
 | stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
 | stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; goes to S3 when the chunk is complete |
 | stentor:bulk:<id>:failures              | hash   | chunk in S3 -> how many of its rows failed, if any |
+| stentor:bulk:<id>:redo                  | set    | chunks in S3 whose failed rows are to be tried again |
 | stentor:bulks:<owner>                   | zset   | ids of the owner's bulks at score 0 |
 | stentor:bulks:active                    | set    | ids of bulks that the feeder has something to do for |
 | stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
@@ -44,7 +47,7 @@ LANES = "stentor:lanes"
 #: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
 OPEN = "open"
 VOICES = "stentor:voices"
-DELETED_RECORDINGS = "stentor:recordings:deleted"
+DELETED_RECORDINGS = "stentor:recording:deleted"
 API_KEYS = "stentor:keys"
 ACTIVE_BULKS = "stentor:bulks:active"
 FEEDER = "stentor:feeder"
@@ -75,6 +78,11 @@ def recordings(owner: str) -> str:
 def recording_uses(recording_id: str) -> str:
     """Key of what still needs an uploaded voice."""
     return f"stentor:recording:{recording_id}:uses"
+
+
+def recordings_of(sha256: str) -> str:
+    """Key of the uploaded voices whose audio is the same object in S3."""
+    return f"stentor:recording:of:{sha256}"
 
 
 def waiting(key_id: str) -> str:
@@ -115,6 +123,11 @@ def outcomes(bulk_id: str, chunk: int) -> str:
 def failures(bulk_id: str) -> str:
     """Key of how many rows failed in which chunk."""
     return f"stentor:bulk:{bulk_id}:failures"
+
+
+def redo(bulk_id: str) -> str:
+    """Key of the chunks of which failed rows are to be tried again."""
+    return f"stentor:bulk:{bulk_id}:redo"
 
 
 def bulks(owner: str) -> str:

@@ -6,9 +6,11 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,10 +18,14 @@ from stentor.errors import AudioNotFound, StorageUnavailable
 from stentor.settings import Settings
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
 
 #: Size of the pieces in which an object is passed on.
 STREAM_BYTES = 64 * 1024
+#: Parts in which an object of unknown length is uploaded, and how many of them are in memory at a time. S3 takes 10,000
+#: parts: 80 GB.
+PART_BYTES, PARTS_IN_MEMORY = 8 * 2**20, 3
 #: Codes with which S3 servers say that an object or bucket is not there.
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
@@ -112,6 +118,33 @@ class Storage:
         with storage_errors():
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
+    def put_file(self, key: str, file: IO[bytes], *, content_type: str) -> None:
+        """Write an object from a file that is open for reading, in constant memory; up to 5 GiB."""
+        with storage_errors():
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=file, ContentType=content_type)
+
+    def put_stream(self, key: str, source: IO[bytes], *, content_type: str) -> None:
+        """Write an object from anything that can be read, however long, in constant memory; whole or not at all.
+
+        Raises:
+            Exception: what reading ``source`` raised; nothing of the object is left then.
+        """
+        parts = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARTS_IN_MEMORY - 1
+        )
+        parts.max_in_memory_upload_chunks = PARTS_IN_MEMORY
+        with storage_errors():
+            self.client.upload_fileobj(source, self.bucket, key, ExtraArgs={"ContentType": content_type}, Config=parts)
+
+    def size_of(self, key: str, *, bucket: str | None = None) -> int:
+        """The bytes that an object has, by default one of our bucket.
+
+        Raises:
+            AudioNotFound: there is no such object.
+        """
+        with storage_errors():
+            return self.client.head_object(Bucket=bucket or self.bucket, Key=key)["ContentLength"]
+
     def get(self, key: str) -> bytes:
         """The bytes of an object.
 
@@ -121,6 +154,16 @@ class Storage:
         with storage_errors():
             return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
+    def fetch(self, key: str, path: Path) -> None:
+        """Write the bytes of an object into a file, in constant memory.
+
+        Raises:
+            AudioNotFound: there is no such object.
+        """
+        with path.open("wb") as file:
+            for piece in self.stream(key):
+                file.write(piece)
+
     def stream(self, key: str) -> Iterator[bytes]:
         """The bytes of an object in pieces; it is opened at once, so that a missing one is found here.
 
@@ -129,7 +172,7 @@ class Storage:
         """
         with storage_errors():
             body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-        return body.iter_chunks(STREAM_BYTES)
+        return _pieces(body)
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
@@ -148,3 +191,8 @@ class Storage:
             },
             ExpiresIn=self._settings.presign_s,
         )
+
+
+def _pieces(body: StreamingBody) -> Iterator[bytes]:
+    with storage_errors():
+        yield from body.iter_chunks(STREAM_BYTES)

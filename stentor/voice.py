@@ -23,7 +23,8 @@ class Voice:
     description: str = ""
     #: Whether the model also speaks with the voice of a recording.
     cloning: bool = False
-    #: S3 key of the recording that is to be cloned; None for a voice that the model ships.
+    #: The uploaded recording that is to be cloned, by its id, and its S3 key; None for a voice that the model ships.
+    recording: str | None = None
     recording_key: str | None = None
     #: Changes when the weights do, so that audio of older ones is not given out for new jobs.
     revision: str = ""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 
 from stentor import log
-from stentor.errors import EngineCrashed, EngineFailed, ModelUnavailable, SynthesisError
+from stentor.errors import CloningUnsupported, EngineCrashed, EngineFailed, ModelUnavailable, SynthesisError
 from stentor.job import FAILED, PRIORITIES, SUCCEEDED, Job, Outcome
 from stentor.lanes import Lane, class_chars
 from stentor.settings import Settings
@@ -104,7 +104,7 @@ class Claimer:
             return None
         try:
             parcel, rows = parcel_of(delivery, engine, claimed_at=time.monotonic(), rank=rank)
-        except ModelUnavailable as exc:
+        except (ModelUnavailable, CloningUnsupported) as exc:
             self._fail(delivery, exc)
             return None
         if not rows:

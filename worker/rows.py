@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 
-from stentor.errors import ModelUnavailable, SynthesisError, TextUnspeakable
+from stentor.errors import CloningUnsupported, ModelUnavailable, SynthesisError, TextUnspeakable
 from stentor.job import Job
 from stentor.voice import Voice
 from worker.deliveries import Delivery
-from worker.engines.contract import Engine, Segment, Speech, Utterance
+from worker.engines.contract import Engine, EngineInfo, Segment, Speech, Utterance
 from worker.segments import split
 
 #: Seeds are 32 bits wide: what numpy's generators and torch take alike.
@@ -155,7 +155,28 @@ def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: in
 
 
 def _voice(job: Job, engine: Engine) -> Voice:
+    """What the job speaks with: a voice of the model, or a recording.
+
+    Raises:
+        ModelUnavailable, CloningUnsupported: the model here does not have it, or cannot speak with it.
+    """
+    if job.recording is not None:
+        return _cloned(job, engine.info)
     for voice in engine.voices:
         if voice.name == job.voice:
             return voice
     raise ModelUnavailable(f"model {job.model!r} no longer has a voice {job.voice!r}")
+
+
+def _cloned(job: Job, info: EngineInfo) -> Voice:
+    if not info.cloning:
+        raise CloningUnsupported(f"the voice {job.voice!r} is a recording, and model {job.model!r} cannot speak with one")
+    return Voice(
+        name=job.voice,
+        model=job.model,
+        engine=info.name,
+        languages=info.languages,
+        sample_rate_hz=info.sample_rate_hz,
+        recording=job.recording,
+        recording_key=job.recording_key,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import redis
@@ -10,8 +11,17 @@ from stentor import keys, log
 from stentor.devices import DeviceRegistry
 from stentor.redis_client import redis_errors, text_map
 from stentor.voice import Voice
+from worker.engines.contract import Engine
 
 _log = log.get(__name__)
+
+
+def voices_of(engines: Iterable[Engine]) -> list[Voice]:
+    """The voices of these models, each with the word whether its model clones.
+
+    By them the API knows which models clone; so a model that does needs at least one voice of its own.
+    """
+    return [dataclasses.replace(voice, cloning=engine.info.cloning) for engine in engines for voice in engine.voices]
 
 
 def register_voices(client: redis.Redis, devices: DeviceRegistry, voices: Iterable[Voice], *, device_id: str) -> None:

@@ -46,7 +46,7 @@ end
 local asked = {
   id = 1, owner = 1, key_id = 1, text = 1, voice = 1, model = 1, lane = 1, entry = 1, speed = 1, seed = 1, format = 1,
   sample_rate_hz = 1, priority = 1, metadata = 1, created_at = 1, fingerprint = 1, webhook_url = 1, recording = 1,
-  bulk = 1, row = 1, chunk = 1,
+  recording_key = 1, bulk = 1, row = 1, chunk = 1,
 }
 
 -- Record the one outcome of a job that is in no lane any more, with all that follows from it: indexes, usage, the
