@@ -31,6 +31,7 @@ StentorError
 │   │   ├── ColumnMissing     column_missing
 │   │   ├── ColumnUnknown     column_unknown
 │   │   ├── ColumnDuplicate   column_duplicate
+│   │   ├── ColumnInvalid     column_invalid
 │   │   ├── RowMalformed      row_malformed
 │   │   ├── IdDuplicate       id_duplicate
 │   │   ├── FilenameDuplicate filename_duplicate
@@ -66,6 +67,8 @@ StentorError
 │   ├── BulkStateConflict     bulk_state_conflict
 │   ├── FileNotReady          file_not_ready
 │   ├── VoiceExists           voice_exists
+│   ├── TooManyWebhooks       too_many_webhooks
+│   ├── WebhookDisabled       webhook_disabled
 │   └── IdempotencyInFlight   idempotency_in_flight
 ├── UnavailableError          trying again later helps
 │   ├── RedisUnavailable      redis_unavailable
@@ -86,7 +89,8 @@ StentorError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class StentorError(Exception):
@@ -213,6 +217,12 @@ class BulkError(RequestError):
     """A file of texts that is refused, as a whole or for some of its rows."""
 
     code = "bulk_invalid"
+    #: The row in which reading ended, counted from 1 after the header; 0 for the header or the whole file.
+    row: int = 0
+    #: The column that it is about; empty for the whole row.
+    column: str = ""
+    #: All that was found until then, each ``{row, column, code, detail}``; the first hundred.
+    errors: Sequence[Mapping[str, Any]] = ()
 
 
 class FileEmpty(BulkError):
@@ -273,6 +283,12 @@ class ColumnDuplicate(BulkError):
     """Two columns have the same name."""
 
     code = "column_duplicate"
+
+
+class ColumnInvalid(BulkError):
+    """A column's name is none that metadata may have, or there are more columns than metadata may have."""
+
+    code = "column_invalid"
 
 
 class RowMalformed(BulkError):
@@ -491,6 +507,18 @@ class VoiceExists(ConflictError):
     """There is a voice of this name already."""
 
     code = "voice_exists"
+
+
+class TooManyWebhooks(ConflictError):
+    """The owner has as many webhook endpoints as may be."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookDisabled(ConflictError):
+    """The webhook endpoint is disabled: nothing is sent to it."""
+
+    code = "webhook_disabled"
 
 
 class IdempotencyInFlight(ConflictError):
