@@ -89,8 +89,6 @@ class Bulk:
     groups: bool = False
     #: The first chunk that no row of has entered a lane.
     next_chunk: int = 0
-    #: Chunks that were complete and are to be gone over again, because rows of them failed.
-    redo: Sequence[int] = ()
     #: Rows that have an outcome, and how many of each.
     settled: int = 0
     succeeded: int = 0
@@ -104,8 +102,9 @@ class Bulk:
     device_s: float = 0.0
     #: Outcomes per second of late.
     rows_per_s: float | None = None
-    #: How often its failed rows were tried again.
+    #: How often its failed rows were tried again, and whether somebody just asked for that.
     retries: int = 0
+    retry_wanted: bool = False
     #: The archive's parts in S3, as soon as it is there, and whether it is being made.
     archive_keys: Sequence[str] = ()
     archive_state: str | None = None
@@ -149,6 +148,11 @@ def errors_key(bulk_id: str) -> str:
 def groups_key(bulk_id: str) -> str:
     """The groups of rows that are to be joined: JSON Lines."""
     return f"{prefix(bulk_id)}groups.jsonl"
+
+
+def joined_key(bulk_id: str) -> str:
+    """What came of joining the groups: JSON Lines."""
+    return f"{prefix(bulk_id)}joined.jsonl"
 
 
 def archive_key(bulk_id: str, part: int) -> str:

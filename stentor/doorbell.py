@@ -79,8 +79,16 @@ class Doorbell:
             waiting, devices = pipe.execute()
         if waiting >= max(1, devices):
             return False
-        self._send(SYNTHESIZE, SYNTHESIS_QUEUE)
+        self.call()
         return True
+
+    def call(self) -> None:
+        """Send a message for whoever knows already that one is wanted, as ``submit.lua`` tells.
+
+        Raises:
+            RedisUnavailable: Redis does not take the message.
+        """
+        self._send(SYNTHESIZE, SYNTHESIS_QUEUE)
 
     def order(self, task: str, device_id: str, **arguments: str) -> None:
         """Send an order (``LOAD``, ``UNLOAD``) to one device; it is heard when the device is free.

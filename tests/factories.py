@@ -54,6 +54,7 @@ class ToneEngine:
         self.voices = (Voice(name=TONE, model=TONE, engine="tone", languages=("en_US",), sample_rate_hz=16_000),)
         self.batches: list[list[str]] = []
         self.loads = 0
+        self.poisonous = True
         self.on_batch: Callable[[Sequence[str]], None] = lambda _: None
 
     def load(self, device: str, memory_limit_bytes: int | None) -> None:
@@ -72,7 +73,7 @@ class ToneEngine:
 
     def _speak(self, row: Utterance) -> Speech | SynthesisError:
         assert isinstance(row, ToneUtterance)
-        if "poison" in row.segment.text:
+        if self.poisonous and "poison" in row.segment.text:
             return EngineFailed("this text is poison")
         times_s = np.arange(len(row.segment.text) * 1600) / 16_000
         samples = (0.5 * np.sin(2 * np.pi * row.hz * times_s)).astype(np.float32)

@@ -1,0 +1,12 @@
+-- Let the feeder forget a bulk that has ended and of which everything is in S3.
+--
+-- KEYS[1]  the bulk's hash
+-- KEYS[2]  stentor:bulks:active
+-- ARGV[1]  the bulk's id
+-- ARGV[2..] ids of the recordings that its rows spoke with
+-- Answer   1, or 0 if somebody has asked for more meanwhile
+local state = redis.call('HGET', KEYS[1], 'state')
+if state and state ~= 'succeeded' and state ~= 'canceled' and state ~= 'failed' then return 0 end
+redis.call('SREM', KEYS[2], ARGV[1])
+for at = 2, #ARGV do redis.call('SREM', 'stentor:recording:' .. ARGV[at] .. ':uses', ARGV[1]) end
+return 1

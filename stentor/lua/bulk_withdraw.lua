@@ -1,0 +1,29 @@
+--!shared
+-- Take jobs of a bulk out of their lanes: for a pause those that no device holds, to be put in again later; for good
+-- all, with the outcome canceled. A device that is speaking one finds its delivery void when it settles.
+--
+-- KEYS[1]  the bulk's hash
+-- ARGV[1]  consumer group of every lane
+-- ARGV[2]  pause or cancel
+-- ARGV[3]  now, seconds since the epoch
+-- ARGV[4]  seconds for which a bulk that has ended is kept
+-- ARGV[5]  most events that are kept
+-- ARGV[6..] ids of jobs; those that are not there are passed over
+-- Answer   how many were taken out
+local taken = 0
+for at = 6, #ARGV do
+  local job = 'stentor:job:' .. ARGV[at]
+  local known = redis.call('HMGET', job, 'state', 'lane', 'entry')
+  if known[1] == 'queued' or (known[1] == 'running' and ARGV[2] == 'cancel') then
+    redis.call('XACK', known[2], ARGV[1], known[3])
+    redis.call('XDEL', known[2], known[3])
+    if ARGV[2] == 'cancel' then
+      settled(job, 'canceled', ARGV[3], ARGV[4], ARGV[5])
+    else
+      redis.call('DEL', job)
+      redis.call('HINCRBY', KEYS[1], 'in_lanes', -1)
+    end
+    taken = taken + 1
+  end
+end
+return taken

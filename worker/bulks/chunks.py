@@ -1,0 +1,218 @@
+"""Chunks of a bulk: their rows are read from S3, put into lanes, and written back with their outcomes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+
+from stentor import bulk as bulks
+from stentor import keys, manifest
+from stentor.bulk import CHUNK_ROWS, Bulk
+from stentor.bulk_store import BulkStore
+from stentor.cache import fingerprint
+from stentor.errors import RequestError
+from stentor.job import FAILED, Job
+from stentor.lanes import Lane
+from stentor.record import encode
+from stentor.redis_client import redis_errors, script, text_map
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.store import EVENTS_KEPT, JobStore
+from stentor.voice import Voice
+from stentor.voice_directory import OwnersVoices, VoiceDirectory
+
+#: Rows that one call of Redis takes in; it does nothing else for about 3 ms.
+ROWS_AT_ONCE: Final = 250
+#: Chunks of which the rows are kept in memory, at about 1.5 MB each.
+CHUNKS_KEPT: Final = 8
+
+
+def size(bulk: Bulk, chunk: int) -> int:
+    """How many rows a chunk has."""
+    return min(CHUNK_ROWS, bulk.rows - chunk * CHUNK_ROWS)
+
+
+class Chunks:
+    """The chunks of all bulks, one step at a time. Every step may be repeated: the second changes nothing.
+
+    Raises:
+        RedisUnavailable, StorageUnavailable: from every method.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings, storage: Storage, voices: VoiceDirectory) -> None:
+        self._client = client
+        self._settings = settings
+        self._storage = storage
+        self._voices = voices
+        self._store = BulkStore(client, retention_s=settings.retention_s)
+        self._jobs = JobStore(client, retention_s=settings.retention_s)
+        self._open = script(client, "bulk_open")
+        self._outcomes = script(client, "bulk_outcomes")
+        self._withdraw = script(client, "bulk_withdraw")
+        self._reopen = script(client, "bulk_reopen")
+        self._close = script(client, "bulk_close")
+        self._kept: OrderedDict[tuple[str, int], list[dict[str, Any]]] = OrderedDict()
+
+    def cursors(self, bulk_id: str) -> dict[int, int]:
+        """The open chunks, in order, and how many rows of each were put into lanes."""
+        with redis_errors():
+            found = text_map(self._client.hgetall(keys.open_chunks(bulk_id)))
+        return {int(chunk): int(cursor) for chunk, cursor in sorted(found.items(), key=lambda pair: int(pair[0]))}
+
+    def open(self, bulk: Bulk, chunk: int) -> bool:
+        """Whether rows of the chunk may enter lanes from now on; not if the bulk was paused or canceled."""
+        with redis_errors():
+            return bool(self._open(keys=[keys.bulk(bulk.id)], args=[chunk, time.time()]))
+
+    def reopen(self, bulk: Bulk, chunk: int) -> None:
+        """Let the failed rows of a complete chunk be tried again."""
+        stored = self._storage.get(bulks.results_key(bulk.id, chunk, "jsonl"))
+        kept: list[str | int] = []
+        for line in map(json.loads, stored.splitlines()):
+            if line["state"] != FAILED:
+                kept += [line["row"], json.dumps(manifest.outcome_of(line))]
+        with redis_errors():
+            self._reopen(keys=[keys.bulk(bulk.id)], args=[chunk, *kept])
+
+    def put_into_lanes(self, bulk: Bulk, chunk: int, cursor: int, count: int) -> tuple[int, int]:
+        """The cursor after at most ``count`` rows from ``cursor`` on were put into lanes, and how many that were."""
+        looked_at = self._rows(bulk.id, chunk)[cursor : cursor + ROWS_AT_ONCE]
+        with redis_errors():
+            done = self._client.hmget(keys.outcomes(bulk.id, chunk), [str(row["row"]) for row in looked_at])
+        rows = [row for row, outcome in zip(looked_at, done, strict=True) if outcome is None][:count]
+        cursor = rows[-1]["row"] - chunk * CHUNK_ROWS if len(rows) == count else cursor + len(looked_at)
+        voices = self._voices.of(bulk.owner, kept=bulk.recordings)
+        jobs: list[Job] = []
+        faults: list[str | int] = []
+        for row in rows:
+            try:
+                jobs.append(self._job(bulk, row, voices))
+            except RequestError as exc:
+                faults += [row["row"], _fault(exc.code, exc.detail)]
+        if faults:
+            with redis_errors():
+                self._outcomes(
+                    keys=[keys.bulk(bulk.id)],
+                    args=[chunk, time.time(), self._settings.retention_s, EVENTS_KEPT, *faults],
+                )
+        if jobs:
+            self._jobs.submit(jobs)
+        with redis_errors():
+            self._client.hset(keys.open_chunks(bulk.id), str(chunk), cursor)
+        return cursor, len(rows)
+
+    def take_out(self, bulk: Bulk, chunk: int, *, for_good: bool) -> int:
+        """How many jobs of a chunk were taken out of their lanes: those that no device holds, or all, canceled."""
+        ids = [bulks.job_id(bulk.id, chunk * CHUNK_ROWS + at + 1) for at in range(size(bulk, chunk))]
+        taken = 0
+        with redis_errors():
+            for at in range(0, len(ids), ROWS_AT_ONCE):
+                taken += self._withdraw(
+                    keys=[keys.bulk(bulk.id)],
+                    args=[
+                        keys.GROUP,
+                        "cancel" if for_good else "pause",
+                        time.time(),
+                        self._settings.retention_s,
+                        EVENTS_KEPT,
+                        *ids[at : at + ROWS_AT_ONCE],
+                    ],
+                )
+            # All rows are gone over again; those that are in lanes or have an outcome are passed over.
+            self._client.hset(keys.open_chunks(bulk.id), str(chunk), 0)
+        return taken
+
+    def complete(self, bulk: Bulk, chunks: Sequence[int]) -> list[int]:
+        """Those of the chunks of which every row has its outcome."""
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for chunk in chunks:
+                pipe.hlen(keys.outcomes(bulk.id, chunk))
+            counts = pipe.execute()
+        return [chunk for chunk, count in zip(chunks, counts, strict=True) if count >= size(bulk, chunk)]
+
+    def close(self, bulk: Bulk, chunk: int) -> None:
+        """Write the chunk's part of the manifest to S3, and let go of its outcomes in Redis."""
+        outcomes = self._store.outcomes(bulk.id, chunk)
+        if outcomes is None:
+            return
+        entries = [manifest.entry(bulk, row, outcomes.get(row["row"])) for row in self._rows(bulk.id, chunk)]
+        jsonl, as_csv = manifest.jsonl(entries), manifest.as_csv(entries)
+        self._storage.put(bulks.results_key(bulk.id, chunk, "jsonl"), jsonl, content_type="application/jsonl")
+        self._storage.put(bulks.results_key(bulk.id, chunk, "csv"), as_csv, content_type="text/csv")
+        failed = sum(line["state"] == FAILED for line in entries)
+        with redis_errors():
+            self._close(keys=[keys.bulk(bulk.id)], args=[chunk, len(outcomes), failed])
+        self._kept.pop((bulk.id, chunk), None)
+
+    def _rows(self, bulk_id: str, chunk: int) -> list[dict[str, Any]]:
+        place = (bulk_id, chunk)
+        if place not in self._kept:
+            self._kept[place] = manifest.rows_of(self._storage, bulk_id, chunk)
+        self._kept.move_to_end(place)
+        while len(self._kept) > CHUNKS_KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[place]
+
+    def _job(self, bulk: Bulk, row: dict[str, Any], voices: OwnersVoices) -> Job:
+        """The job of a row.
+
+        Raises:
+            RequestError: checking found the row wrong, or its voice is no longer there.
+        """
+        if "error" in row:
+            raise RowWrong(row["error"]["code"], row["error"]["detail"])
+        voice = voices.get(row["voice"])
+        return Job(
+            id=bulks.job_id(bulk.id, row["row"]),
+            owner=bulk.owner,
+            key_id=bulk.key_id,
+            text=row["text"],
+            voice=voice.name,
+            model=voice.model,
+            lane=Lane.of(model=voice.model, priority=bulk.priority, text_chars=len(row["text"])).key,
+            speed=row["speed"],
+            seed=row["seed"],
+            format=row["format"],
+            sample_rate_hz=row.get("sample_rate_hz"),
+            priority=bulk.priority,
+            metadata=row.get("metadata") or {},
+            created_at=bulk.created_at,
+            recording=voice.recording,
+            recording_key=voice.recording_key,
+            bulk=bulk.id,
+            row=row["row"],
+            chunk=bulks.chunk_of(row["row"]),
+            fingerprint=self._fingerprint(row, voice),
+        )
+
+    def _fingerprint(self, row: dict[str, Any], voice: Voice) -> str | None:
+        if self._settings.cache == "off" or not row.get("cache", True):
+            return None
+        return fingerprint(
+            text=row["text"],
+            voice=voice,
+            speed=row["speed"],
+            seed=row["seed"],
+            format=row["format"],
+            sample_rate_hz=row.get("sample_rate_hz"),
+            loudness_lufs=self._settings.loudness_lufs,
+        )
+
+
+class RowWrong(RequestError):
+    """A row that checking has found wrong and that was to be passed over; code and sentence are those it was given."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code  # type: ignore[misc] # named when the file was checked
+
+
+def _fault(code: str, detail: str) -> str:
+    fields = {"state": FAILED, "error_code": code, "error_detail": detail, "error_retryable": False, "attempts": 0}
+    return json.dumps({name: encode(value) for name, value in fields.items()} | {"settled_at": str(time.time())})

@@ -1,0 +1,233 @@
+"""The feeder: puts rows of bulks into lanes, a window at a time, and writes their outcomes to S3 as they come in.
+
+One feeder acts at a time, in whichever io worker holds the lease; another takes over when it ends. All that it knows
+lies in Redis and S3, and every step may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import redis
+from redis.exceptions import LockError
+from redis.lock import Lock
+
+from stentor import keys, log
+from stentor.bulk import CANCELED, CHUNK_ROWS, ENDED, PAUSED, SUCCEEDED, WAITING, Bulk
+from stentor.bulk_store import BulkStore
+from stentor.doorbell import JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
+from stentor.errors import UnavailableError
+from stentor.redis_client import connect, redis_errors, script, text_list
+from stentor.settings import Settings
+from stentor.storage import Storage
+from stentor.voice_directory import VoiceDirectory
+from worker.bulks.chunks import Chunks, size
+from worker.bulks.rates import Rates
+from worker.bulks.shares import Standing, plan, window
+
+_log = log.get(__name__)
+
+#: How long a feeder that is not heard of keeps its place, in seconds.
+LEASE_S: Final = 10.0
+#: Between two rounds with something to do, with nothing to do, and beside another feeder, in seconds.
+BUSY_S, IDLE_S, STANDBY_S = 0.05, 0.25, 1.0
+#: Pause after Redis or S3 did not answer, in seconds.
+AWAY_S: Final = 1.0
+#: How long a bulk is left alone that cannot be dealt with, in seconds.
+ASIDE_S: Final = 30.0
+#: Open chunks beyond those that the window needs: each may be held open by a row that takes its time.
+SPARE_CHUNKS: Final = 8
+#: Between two reports of a bulk's progress to webhooks, in seconds.
+PROGRESS_S: Final = 10.0
+
+
+class Feeder:
+    """Feeds the lanes from a thread of its own; ``tick`` is one round of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: redis.Redis = connect(settings)
+        self._store = BulkStore(self._client, retention_s=settings.retention_s)
+        self._doorbell = Doorbell(create_celery(settings), self._client)
+        self._chunks = Chunks(self._client, settings, Storage(settings), VoiceDirectory(self._client))
+        self._retry = script(self._client, "bulk_retry")
+        self._leave = script(self._client, "bulk_leave")
+        self._rates = Rates()
+        self._aside: dict[str, float] = {}
+        self._lease: Lock = self._client.lock(keys.FEEDER, timeout=LEASE_S, thread_local=False)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round that runs; another feeder may begin at once."""
+        self._stopping.set()
+        self._thread.join(LEASE_S)
+
+    def _run(self) -> None:
+        away = False
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            try:
+                pause_s = STANDBY_S
+                if self._leads():
+                    pause_s = BUSY_S if self.tick(time.time()) else IDLE_S
+                away = False
+            except UnavailableError as exc:
+                if not away:
+                    _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=AWAY_S)
+                away, pause_s = True, AWAY_S
+            except Exception:  # noqa: BLE001 - the last door of the thread; the next round finds all as it was
+                _log.exception("feeding_failed")
+                pause_s = AWAY_S
+        self._let_go()
+
+    def _leads(self) -> bool:
+        """Whether it is this feeder that acts."""
+        with redis_errors():
+            try:
+                return self._lease.reacquire() if self._lease.owned() else self._lease.acquire(blocking=False)
+            except LockError:
+                return False
+
+    def _let_go(self) -> None:
+        try:
+            if self._lease.owned():
+                self._lease.release()
+        except redis.RedisError as exc:
+            _log.warning("lease_not_released", reason=str(exc))
+
+    def tick(self, now_s: float) -> bool:
+        """Whether there are bulks that have not ended.
+
+        Raises:
+            RedisUnavailable, StorageUnavailable: one of them does not answer; what was done stays done.
+        """
+        active = self._active(now_s)
+        for bulk in active:
+            with self._apart(bulk, now_s):
+                self._settle_down(bulk)
+        eating = [bulk for bulk in active if bulk.state not in {PAUSED, *ENDED}]
+        for bulk in eating:
+            if (rate := self._rates.of(bulk.id, bulk.settled, now_s)) is not None:
+                self._store.put(bulk.id, rows_per_s=round(rate, 3))
+                self._tell_progress(bulk, now_s)
+        rows = window(self._settings.bulk_window, self._rates.total(bulk.id for bulk in eating))
+        wanted = plan([self._standing(bulk) for bulk in eating], rows)
+        fed = 0
+        for bulk in eating:
+            if bulk.id in wanted:
+                with self._apart(bulk, now_s):
+                    fed += self._feed(bulk, wanted[bulk.id])
+        if fed:
+            self._doorbell.ring()
+        return bool(eating)
+
+    @contextlib.contextmanager
+    def _apart(self, bulk: Bulk, now_s: float) -> Iterator[None]:
+        """Put a bulk aside for a while that cannot be dealt with, so that the others go on."""
+        try:
+            yield
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong with one bulk (its objects were removed) is not the others'
+            _log.exception("bulk_put_aside", bulk_id=bulk.id, pause_s=ASIDE_S)
+            self._aside[bulk.id] = now_s + ASIDE_S
+
+    def _active(self, now_s: float) -> list[Bulk]:
+        with redis_errors():
+            ids = sorted(text_list(self._client.smembers(keys.ACTIVE_BULKS)))
+        self._aside = {bulk_id: until_s for bulk_id, until_s in self._aside.items() if until_s > now_s}
+        bulks = {bulk_id: self._store.find(bulk_id) for bulk_id in ids}
+        for bulk_id, bulk in bulks.items():
+            if bulk is None:
+                with redis_errors():
+                    self._client.srem(keys.ACTIVE_BULKS, bulk_id)
+        return [bulk for bulk in bulks.values() if bulk and bulk.id not in self._aside]
+
+    def _settle_down(self, bulk: Bulk) -> None:
+        """Write what is complete to S3, and do what the bulk's state asks for beside feeding."""
+        cursors = self._chunks.cursors(bulk.id)
+        if bulk.state in {PAUSED, CANCELED} and bulk.in_lanes > 0:
+            for chunk in cursors:
+                self._chunks.take_out(bulk, chunk, for_good=bulk.state == CANCELED)
+        in_full = [chunk for chunk, cursor in cursors.items() if cursor >= size(bulk, chunk)]
+        done = self._chunks.complete(bulk, list(cursors) if bulk.state in {PAUSED, *ENDED} else in_full)
+        for chunk in list(cursors) if bulk.state == CANCELED else done:
+            self._chunks.close(bulk, chunk)
+            cursors.pop(chunk)
+        if cursors:
+            return
+        if bulk.retry_wanted:
+            with redis_errors():
+                rows = self._retry(keys=[keys.bulk(bulk.id)])
+            _log.info("bulk_retried", bulk_id=bulk.id, rows=rows)
+        elif bulk.ended:
+            self._say_goodbye(bulk)
+
+    def _say_goodbye(self, bulk: Bulk) -> None:
+        """Ask for what is made of a whole bulk, and have no more to do with it."""
+        if bulk.state == SUCCEEDED:
+            if bulk.archive and bulk.archive_state is None:
+                self._doorbell.ask(PACK_ARCHIVE, bulk_id=bulk.id)
+            if bulk.groups and bulk.groups_state is None:
+                self._doorbell.ask(JOIN_GROUPS, bulk_id=bulk.id)
+        with redis_errors():
+            self._leave(keys=[keys.bulk(bulk.id), keys.ACTIVE_BULKS], args=[bulk.id, *bulk.recordings])
+        self._rates.forget(bulk.id)
+        _log.info(
+            "bulk_ended",
+            bulk_id=bulk.id,
+            state=bulk.state,
+            rows=bulk.rows,
+            succeeded=bulk.succeeded,
+            failed=bulk.failed,
+            audio_s=round(bulk.audio_s, 3),
+        )
+
+    def _standing(self, bulk: Bulk) -> Standing:
+        left = bulk.rows - bulk.settled - max(0, bulk.in_lanes)
+        return Standing(bulk_id=bulk.id, key=bulk.key_id or bulk.owner, in_lanes=bulk.in_lanes, left=max(0, left))
+
+    def _feed(self, bulk: Bulk, count: int) -> int:
+        """How many rows of the bulk were put into lanes."""
+        cursors = self._chunks.cursors(bulk.id)
+        most_open = SPARE_CHUNKS + -(-self._settings.bulk_window // CHUNK_ROWS)
+        fed = 0
+        while fed < count:
+            chunk = next((one for one, cursor in cursors.items() if cursor < size(bulk, one)), None)
+            if chunk is None:
+                chunk = self._another(
+                    bulk, max([bulk.next_chunk, *(one + 1 for one in cursors)]), most_open - len(cursors)
+                )
+                if chunk is None:
+                    break
+                cursors[chunk] = 0
+            cursors[chunk], put = self._chunks.put_into_lanes(bulk, chunk, cursors[chunk], count - fed)
+            fed += put
+        return fed
+
+    def _another(self, bulk: Bulk, next_chunk: int, room: int) -> int | None:
+        """A chunk that was opened now, one that is to be gone over again or the next; None if there is none."""
+        with redis_errors():
+            redo = text_list(self._client.srandmember(keys.redo(bulk.id), 1) or [])
+        if redo:
+            self._chunks.reopen(bulk, int(redo[0]))
+            return int(redo[0])
+        if next_chunk < bulk.chunks and room > 0 and self._chunks.open(bulk, next_chunk):
+            return next_chunk
+        return None
+
+    def _tell_progress(self, bulk: Bulk, now_s: float) -> None:
+        if bulk.state == WAITING or not self._rates.progress_is_due(bulk.id, now_s, every_s=PROGRESS_S):
+            return
+        with redis_errors():
+            if bulk.webhook_progress or self._client.exists(keys.webhooks(bulk.owner)):
+                self._client.xadd(keys.OUTBOX, {"type": "bulk.progress", "id": bulk.id, "owner": bulk.owner})
