@@ -45,9 +45,7 @@ def submit_jobs(body: SubmitRequest) -> tuple[dict[str, Any], int, dict[str, str
     many = not isinstance(body.root, JobRequest)
     requests = [body.root] if isinstance(body.root, JobRequest) else body.root.jobs
     jobs = jobs_from(requests, key=key(), services=services(), many=many)
-    jobs = services().jobs.submit(jobs, limits=limits_of(key()))
-    if not all(job.settled for job in jobs):
-        _ring()
+    jobs = services().jobs.submit(jobs, limits=limits_of(key()), ring=_ring)
     shown = [_shown(job) for job in jobs]
     if many:
         return {"jobs": shown}, 202, {}
@@ -67,7 +65,7 @@ def get_job(path: JobPath, query: GetJobQuery) -> dict[str, Any]:
     """Look at a job; with `wait`, wait for its outcome first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    job = services().outcomes.wait(path.job_id, lambda: services().jobs.get(path.job_id, name), wait_s)
+    job = services().outcomes.wait(path.job_id, lambda: services().jobs.get(path.job_id, name), wait_s, over=_settled)
     return _shown(job)
 
 
@@ -92,9 +90,13 @@ def get_audio(path: JobPath, query: GetAudioQuery) -> Any:
     return response
 
 
+def _settled(job: Job) -> bool:
+    return job.settled
+
+
 def _ring() -> None:
     try:
-        services().doorbell.ring()
+        services().doorbell.call()
     except RedisUnavailable as exc:
         # The jobs are in: the scheduler rings for what waits.
         _log.warning("doorbell_not_rung", reason=exc.detail)

@@ -7,6 +7,7 @@ import dataclasses
 import redis
 from flask import current_app
 
+from api.key_memory import KeyMemory
 from api.outcomes import Outcomes
 from stentor.access import KeyStore
 from stentor.devices import DeviceRegistry
@@ -35,7 +36,7 @@ class Services:
     voices: VoiceDirectory
     recordings: RecordingStore
     devices: DeviceRegistry
-    api_keys: KeyStore
+    api_keys: KeyMemory
     outcomes: Outcomes
 
     @classmethod
@@ -51,7 +52,7 @@ class Services:
             voices=VoiceDirectory(client),
             recordings=RecordingStore(client),
             devices=DeviceRegistry(client, lease_s=settings.lease_s),
-            api_keys=KeyStore(client),
+            api_keys=KeyMemory(KeyStore(client)),
             outcomes=Outcomes(client),
         )
 

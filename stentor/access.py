@@ -67,6 +67,12 @@ class ApiKey:
         return self.expires_at is not None and datetime.fromisoformat(self.expires_at).timestamp() <= time.time()
 
 
+def raise_if_expired(key: ApiKey) -> None:
+    """Raise ``KeyExpired`` for a key whose time is over."""
+    if key.expired:
+        raise KeyExpired(f"the API key was good until {key.expires_at}")
+
+
 def new_secret() -> str:
     """A new key; shown once and never stored."""
     return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
@@ -135,8 +141,7 @@ class KeyStore:
         if record is None:
             raise KeyInvalid("the API key is not one that this service gave out, or it was revoked")
         key = _api_key(digest, str(record))
-        if key.expired:
-            raise KeyExpired(f"the API key was good until {key.expires_at}")
+        raise_if_expired(key)
         return key
 
     def list(self) -> list[ApiKey]:

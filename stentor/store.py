@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import redis
 
 from stentor import keys
 from stentor.access import NO_LIMITS, Limits
+from stentor.doorbell import SYNTHESIS_QUEUE
 from stentor.errors import DailyCharsExceeded, JobNotFound, JobSettled, LimitError, TooManyWaiting
 from stentor.job import QUEUED, STATES, Job
 from stentor.lanes import Lane, LaneState
@@ -42,17 +43,20 @@ class JobStore:
         self._submit = script(client, "submit")
         self._cancel = script(client, "cancel")
 
-    def submit(self, jobs: Sequence[Job], *, limits: Limits = NO_LIMITS) -> list[Job]:
+    def submit(
+        self, jobs: Sequence[Job], *, limits: Limits = NO_LIMITS, ring: Callable[[], None] = lambda: None
+    ) -> list[Job]:
         """Put queued jobs of one key into their lanes, all or none; when this returns, Redis has them.
 
-        They come back in order; those that equal a job whose audio is known have succeeded already.
+        They come back in order; those that equal a job whose audio is known have succeeded already. ``ring`` is called
+        when some wait and there are fewer doorbells than devices to hear them.
 
         Raises:
             DailyCharsExceeded, TooManyWaiting: the key may not have so many.
         """
         with redis_errors():
             answer = self._submit(
-                keys=[keys.LANES],
+                keys=[keys.LANES, keys.queue(SYNTHESIS_QUEUE), keys.DEVICES],
                 args=[
                     keys.GROUP,
                     time.time(),
@@ -65,11 +69,16 @@ class JobStore:
             )
             if answer[0] != "ok":
                 raise _refusal(limits, *answer)
-            pipe = self._client.pipeline(transaction=False)
-            for job_id in answer[1:]:
-                pipe.hgetall(keys.job(job_id))
-            done = {fields["id"]: from_fields(Job, fields) for fields in pipe.execute() if fields}
+            done = self._settled(answer[2:])
+        if answer[1]:
+            ring()
         return [done.get(job.id, job) for job in jobs]
+
+    def _settled(self, ids: Sequence[str]) -> dict[str, Job]:
+        pipe = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hgetall(keys.job(job_id))
+        return {fields["id"]: from_fields(Job, fields) for fields in (pipe.execute() if ids else ()) if fields}
 
     def get(self, job_id: str, owner: str) -> Job:
         """The job as it is now.

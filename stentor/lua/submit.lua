@@ -3,6 +3,8 @@
 -- row of a bulk that has its outcome. A job that equals one whose audio is known is settled at once and never waits.
 --
 -- KEYS[1]  stentor:lanes
+-- KEYS[2]  queue of the doorbells
+-- KEYS[3]  stentor:devices
 -- ARGV[1]  consumer group of every lane
 -- ARGV[2]  now, seconds since the epoch
 -- ARGV[3]  seconds for which a settled job is kept
@@ -11,8 +13,9 @@
 --          equal jobs, chars, bulk: key of its hash, chunk, row, fields: {name, value, ...}}; '' for what it has not
 -- ARGV[6]  characters that the key may submit today, -1 for any number
 -- ARGV[7]  jobs of the key that may wait, -1 for any number
--- Answer   {'ok', ids of the jobs that are settled...}, {'chars', submitted today, asked for} or {'waiting', wait
---          already, asked for} if that would be more than the key may
+-- Answer   {'ok', 1 if something waits and fewer doorbells than devices do, else 0, ids of the jobs that are settled...},
+--          {'chars', submitted today, asked for} or {'waiting', wait already, asked for} if that would be more than the
+--          key may
 local now, kept_s, events_kept = ARGV[2], ARGV[3], ARGV[4]
 local jobs = cjson.decode(ARGV[5])
 
@@ -39,7 +42,7 @@ if new > 0 and key_id ~= '' then
   redis.call('INCRBY', 'stentor:waiting:' .. key_id, new)
 end
 
-local done = {'ok'}
+local done = {'ok', 0}
 for _, job in ipairs(jobs) do
   local exists = redis.call('EXISTS', job.job) == 1
   local of_bulk = job.bulk ~= ''
@@ -68,4 +71,5 @@ for _, job in ipairs(jobs) do
     end
   end
 end
+if #done - 2 < #jobs and redis.call('LLEN', KEYS[2]) < math.max(1, redis.call('SCARD', KEYS[3])) then done[2] = 1 end
 return done
