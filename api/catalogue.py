@@ -1,4 +1,4 @@
-"""`/v1/voices` and `/v1/devices`: what there is to speak with, and on what."""
+"""`/v1/devices`: what there is to speak on, and orders to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from api.auth import scoped
-from api.schemas import DeviceOut, DevicePath, DevicesOut, NoQuery, VoiceOut, VoicesOut
+from api.schemas import DeviceOut, DevicePath, DevicesOut, NoQuery
 from api.services import services
 from stentor.access import ADMIN
 from stentor.devices import device_id
@@ -16,27 +16,7 @@ from stentor.doorbell import LOAD, UNLOAD
 
 blueprint = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_security=[{"key": []}])
 blueprint.before_request(scoped(write=ADMIN))
-_VOICES, _DEVICES = [Tag(name="voices")], [Tag(name="devices")]
-
-
-@blueprint.get("/voices", tags=_VOICES, responses={200: VoicesOut})
-def list_voices(query: NoQuery) -> dict[str, Any]:
-    """List the voices that a job may name."""
-    default = services().settings.default_voice
-    voices = [
-        VoiceOut(
-            name=voice.name,
-            model=voice.model,
-            engine=voice.engine,
-            languages=list(voice.languages),
-            sample_rate_hz=voice.sample_rate_hz,
-            speaker=voice.speaker,
-            description=voice.description,
-            default=voice.name == default,
-        )
-        for voice in services().voices.all()
-    ]
-    return VoicesOut(voices=voices).model_dump(mode="json")
+_DEVICES = [Tag(name="devices")]
 
 
 @blueprint.get("/devices", tags=_DEVICES, responses={200: DevicesOut})

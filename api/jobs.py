@@ -8,8 +8,10 @@ from flask import Response, redirect, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from api import rows
 from api.auth import key, owner, scoped
 from api.limits import limits_of
+from api.rows import find_job
 from api.schemas import (
     GetAudioQuery,
     GetJobQuery,
@@ -65,20 +67,20 @@ def get_job(path: JobPath, query: GetJobQuery) -> dict[str, Any]:
     """Look at a job; with `wait`, wait for its outcome first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    job = services().outcomes.wait(path.job_id, lambda: services().jobs.get(path.job_id, name), wait_s, over=_settled)
+    job = services().outcomes.wait(path.job_id, lambda: find_job(path.job_id, name), wait_s, over=_settled)
     return _shown(job)
 
 
 @blueprint.delete("/<job_id>", responses={200: JobOut})
 def cancel_job(path: JobPath) -> dict[str, Any]:
     """Cancel a job that has no outcome yet."""
-    return _shown(services().jobs.cancel(path.job_id, owner()))
+    return _shown(rows.cancel_job(path.job_id, owner()))
 
 
 @blueprint.get("/<job_id>/audio")
 def get_audio(path: JobPath, query: GetAudioQuery) -> Any:
     """Fetch a job's audio: a redirect to the storage, or the bytes with `inline=1`."""
-    job = services().jobs.get(path.job_id, owner())
+    job = find_job(path.job_id, owner())
     key = _audio_key(job)
     if not query.inline:
         return redirect(_url(job, key))

@@ -6,15 +6,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import redis
 
 from stentor import keys, log
-from stentor.job import Job
 from stentor.redis_client import text_map
 
 _log = log.get(__name__)
+
+T = TypeVar("T")
 
 #: How long one read of the event stream blocks, in ms; less than the client's patience for an answer.
 BLOCK_MS = 2000
@@ -25,7 +26,7 @@ AWAY_PAUSE_S = 0.5
 
 
 class Outcomes:
-    """Wakes whoever waits for a job's outcome. Safe for threads; its own thread starts with the first wait."""
+    """Wakes whoever waits for an outcome. Safe for threads; its own thread starts with the first wait."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -33,26 +34,26 @@ class Outcomes:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def wait(self, job_id: str, look: Callable[[], Job], timeout_s: float) -> Job:
-        """The job as ``look`` finds it once it is settled, or as it is after ``timeout_s``."""
+    def wait(self, awaited_id: str, look: Callable[[], T], timeout_s: float, *, over: Callable[[T], bool]) -> T:
+        """What ``look`` finds once that is ``over``, or after ``timeout_s``: whatever has events by that id."""
         until = time.monotonic() + timeout_s
-        job = look()
-        if job.settled or timeout_s <= 0:
-            return job
+        found = look()
+        if over(found) or timeout_s <= 0:
+            return found
         self._listen()
         woken = threading.Event()
         with self._lock:
-            self._waiting[job_id].add(woken)
+            self._waiting[awaited_id].add(woken)
         try:
             # Looked at after the event is in place: an outcome between the two is not missed.
-            while not (job := look()).settled and (left_s := until - time.monotonic()) > 0:
+            while not over(found := look()) and (left_s := until - time.monotonic()) > 0:
                 woken.wait(min(left_s, LOOK_EVERY_S))
         finally:
             with self._lock:
-                self._waiting[job_id].discard(woken)
-                if not self._waiting[job_id]:
-                    del self._waiting[job_id]
-        return job
+                self._waiting[awaited_id].discard(woken)
+                if not self._waiting[awaited_id]:
+                    del self._waiting[awaited_id]
+        return found
 
     def _listen(self) -> None:
         with self._lock:
@@ -79,9 +80,9 @@ class Outcomes:
         newest = cast("list[tuple[str, object]]", self._client.xrevrange(keys.EVENTS, count=1))
         return newest[0][0] if newest else "0-0"
 
-    def _wake(self, job_id: str) -> None:
+    def _wake(self, over_id: str) -> None:
         with self._lock:
-            for woken in self._waiting.get(job_id, ()):
+            for woken in self._waiting.get(over_id, ()):
                 woken.set()
 
 

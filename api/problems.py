@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
-from flask import Flask, Response, json, make_response, request
+from flask import Flask, Response, g, json, make_response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from stentor import errors, log
@@ -71,8 +71,9 @@ def problem(
     retryable: bool = False,
     fields: Sequence[Mapping[str, str]] | None = None,
     retry_after_s: float | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A problem as RFC 9457 has it, with our ``code`` and ``retryable`` and the fields that are wrong."""
+    """A problem as RFC 9457 has it: with our ``code`` and ``retryable``, wrong fields, and what ``more`` there is."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": code.replace("_", " ").capitalize(),
@@ -83,6 +84,7 @@ def problem(
     }
     if fields:
         body["errors"] = list(fields)
+    body.update(more or {})
     response = make_response(json.dumps(body), status)
     response.content_type = CONTENT_TYPE
     if retry_after_s is not None:
@@ -101,7 +103,12 @@ def install(app: Flask) -> None:
 
 def from_pydantic(exc: pydantic.ValidationError) -> Response:
     """The answer to a request that does not fit its model: every wrong field is named."""
-    return _from_ours(Invalid([_field(error) for error in exc.errors(include_url=False)]))
+    return _from_ours(invalid(exc))
+
+
+def invalid(exc: pydantic.ValidationError) -> Invalid:
+    """The error of a request that does not fit its model."""
+    return Invalid([_field(error) for error in exc.errors(include_url=False)])
 
 
 def _field(error: Any) -> dict[str, str]:
@@ -138,7 +145,9 @@ def _from_werkzeug(error: HTTPException) -> Response:
         return _from_ours(errors.PathUnknown(f"there is no endpoint at {request.path}"))
     if isinstance(error, RequestEntityTooLarge):
         _hear_out()
-        return _from_ours(errors.BodyTooLarge(_too_large()))
+        # An endpoint that takes files has a name of its own for one that is too large (``api.uploads``).
+        kind: type[errors.StentorError] = g.get("too_large", errors.BodyTooLarge)
+        return _from_ours(kind(_too_large()))
     status = error.code or 500
     response = problem(status, _code(error), error.description or error.name)
     if isinstance(error, MethodNotAllowed):

@@ -109,6 +109,8 @@ class JobOut(BaseModel):
     cached: bool
     quality: dict[str, float] | None
     error: ErrorOut | None
+    bulk: str | None = Field(description="The bulk that it is a row of.")
+    row: int | None = Field(description="The row, counted from 1.")
 
     @classmethod
     def of(cls, job: Job, audio_url: str | None) -> JobOut:
@@ -143,6 +145,8 @@ class JobOut(BaseModel):
                 "cached": job.cached,
                 "quality": job.quality,
                 "error": error,
+                "bulk": job.bulk,
+                "row": job.row,
             }
         )
 
@@ -165,25 +169,6 @@ class JobPageOut(JobsOut):
     """Part of a list, newest first; `next_cursor` asks for the rest."""
 
     next_cursor: str | None
-
-
-class VoiceOut(BaseModel):
-    """A named way to speak."""
-
-    name: str
-    model: str
-    engine: str
-    languages: list[str]
-    sample_rate_hz: int
-    speaker: str | None
-    description: str
-    default: bool
-
-
-class VoicesOut(BaseModel):
-    """All voices."""
-
-    voices: list[VoiceOut]
 
 
 class DeviceOut(BaseModel):

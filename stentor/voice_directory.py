@@ -118,8 +118,8 @@ class VoiceDirectory:
     def of(self, owner: str, *, kept: Collection[str] = ()) -> OwnersVoices:
         """All voices that an owner can name now, to look up many.
 
-        ``kept`` are ids of recordings that a bulk was accepted with: they are found even if they have been deleted since,
-        and go before others of their name.
+        ``kept`` are ids of recordings that a bulk was accepted with: they are found even if they have been deleted
+        since, and go before others of their name.
         """
         recordings = self._recordings.list(owner)
         last = [recording for recording in recordings if recording.id in kept]

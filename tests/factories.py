@@ -83,3 +83,16 @@ class ToneEngine:
 
     def unload(self) -> None:
         self.loads -= 1
+
+
+class CloningEngine(ToneEngine):
+    """A tone engine that says it can speak with the voice of a recording, and notes which voices it heard of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.info = dataclasses.replace(self.info, cloning=True)
+        self.voices_heard: list[Voice] = []
+
+    def prepare(self, segment: Segment) -> ToneUtterance:
+        self.voices_heard.append(segment.voice)
+        return super().prepare(segment)

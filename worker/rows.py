@@ -170,7 +170,7 @@ def _voice(job: Job, engine: Engine) -> Voice:
 
 def _cloned(job: Job, info: EngineInfo) -> Voice:
     if not info.cloning:
-        raise CloningUnsupported(f"the voice {job.voice!r} is a recording, and model {job.model!r} cannot speak with one")
+        raise CloningUnsupported(f"the voice {job.voice!r} is a recording, and {job.model!r} cannot speak with one")
     return Voice(
         name=job.voice,
         model=job.model,

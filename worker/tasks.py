@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import Any, Final
 
 from stentor import keys, log
-from stentor.doorbell import CHECK_RECORDING, LOAD, REMOVE_CANCELED, REMOVE_RECORDINGS, SYNTHESIZE, UNLOAD
-from stentor.errors import RedisUnavailable, StorageUnavailable
-from stentor.formats import FORMATS
-from stentor.job import CANCELED, Job
-from stentor.record import from_fields
-from stentor.redis_client import connect, redis_errors, text_map
-from stentor.storage import Storage, audio_key
+from stentor.bulk import row_of
+from stentor.doorbell import (
+    CHECK_BULK,
+    CHECK_RECORDING,
+    JOIN_GROUPS,
+    LOAD,
+    PACK_ARCHIVE,
+    REMOVE_CANCELED,
+    REMOVE_RECORDINGS,
+    SYNTHESIZE,
+    UNLOAD,
+)
+from stentor.errors import UnavailableError
+from stentor.job import CANCELED
+from stentor.redis_client import connect, redis_errors
+from stentor.storage import Storage
 from worker.app import Process, app
+from worker.bulks import archive, checking, groups
 from worker.recordings.check import check
 from worker.recordings.sweep import sweep
 
 _log = log.get(__name__)
+
+#: Options of an io task that does its work when Redis and S3 are there again. No pause is longer than the broker's
+#: visibility timeout, for then the task would be delivered twice.
+UNTIL_NEIGHBOURS_ARE_BACK: Final[dict[str, Any]] = {
+    "bind": True,
+    "autoretry_for": (UnavailableError,),
+    "retry_backoff": 2,
+    "retry_backoff_max": 300,
+    "max_retries": 50,
+}
 
 
 @app.task(name=SYNTHESIZE)
@@ -44,33 +65,39 @@ def unload() -> None:
         raise SystemExit(0)
 
 
-@app.task(
-    name=REMOVE_CANCELED,
-    bind=True,
-    autoretry_for=(StorageUnavailable,),
-    retry_backoff=5,
-    retry_backoff_max=600,
-    max_retries=20,
-)
-def remove_canceled(_: Any, job_id: str) -> None:
+@app.task(name=REMOVE_CANCELED, **UNTIL_NEIGHBOURS_ARE_BACK)
+def remove_canceled(_: Any, job_id: str, key: str) -> None:
     """Remove the audio of a job that was canceled while it was spoken."""
-    with redis_errors():
-        fields = text_map(connect(Process.settings).hgetall(keys.job(job_id)))
-    if fields.get("state") != CANCELED:
-        return
-    job = from_fields(Job, fields)
-    Storage(Process.settings).delete(audio_key(job.id, job.created_at, FORMATS[job.format].extension))
-    _log.info("canceled_audio_removed", job_id=job_id)
+    with redis_errors(), contextlib.closing(connect(Process.settings)) as client:
+        bulk = row_of(job_id)
+        state = client.hget(keys.job(job_id), "state")
+        if state is None and bulk:
+            # A row's hash goes with its outcome.
+            state = client.hget(keys.bulk(bulk[0]), "state")
+    if state == CANCELED:
+        Storage(Process.settings).delete(key)
+        _log.info("canceled_audio_removed", job_id=job_id)
 
 
-@app.task(
-    name=CHECK_RECORDING,
-    bind=True,
-    autoretry_for=(RedisUnavailable, StorageUnavailable),
-    retry_backoff=2,
-    retry_backoff_max=600,
-    max_retries=20,
-)
+@app.task(name=CHECK_BULK, **UNTIL_NEIGHBOURS_ARE_BACK)
+def check_bulk(_: Any, bulk_id: str) -> None:
+    """Check the file of a bulk, and accept or refuse it."""
+    checking.check(bulk_id, Process.settings)
+
+
+@app.task(name=PACK_ARCHIVE, **UNTIL_NEIGHBOURS_ARE_BACK)
+def pack_archive(_: Any, bulk_id: str) -> None:
+    """Pack the audio of a bulk into its archive."""
+    archive.pack(bulk_id, Process.settings)
+
+
+@app.task(name=JOIN_GROUPS, **UNTIL_NEIGHBOURS_ARE_BACK)
+def join_groups(_: Any, bulk_id: str) -> None:
+    """Join the rows of each group of a bulk into one file."""
+    groups.join(bulk_id, Process.settings)
+
+
+@app.task(name=CHECK_RECORDING, **UNTIL_NEIGHBOURS_ARE_BACK)
 def check_recording(_: Any, owner: str, name: str, recording_id: str) -> None:
     """Make a voice of a recording that was uploaded, or say why not."""
     client = connect(Process.settings)
@@ -79,5 +106,5 @@ def check_recording(_: Any, owner: str, name: str, recording_id: str) -> None:
 
 @app.task(name=REMOVE_RECORDINGS)
 def remove_recordings() -> None:
-    """Remove what lies in S3 of voices that were just deleted. What is still used, or cannot be removed now, goes later."""
+    """Remove what lies in S3 of deleted voices; what is still used, or cannot be removed now, goes later."""
     sweep(connect(Process.settings), Storage(Process.settings))

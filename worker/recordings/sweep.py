@@ -23,8 +23,8 @@ LOCK_S = 90
 
 @contextlib.contextmanager
 def storing(client: redis.Redis, sha256: str) -> Iterator[None]:
-    """Within, nobody else stores or removes the audio of this digest: a voice that comes while another with the same audio
-    goes would else lose it.
+    """Within, nobody else stores or removes the audio of this digest: a voice that comes while another with the same
+    audio goes would else lose it.
     """
     with redis_errors(), client.lock(f"{keys.recordings_of(sha256)}:lock", timeout=LOCK_S, blocking_timeout=LOCK_S):
         yield
@@ -45,7 +45,7 @@ def sweep(client: redis.Redis, storage: Storage) -> int:
 
 
 def _used(client: redis.Redis, recording_id: str) -> bool:
-    """Whether a job or a bulk that has no outcome yet speaks with it. What is over, or gone, is taken out of its uses."""
+    """Whether a job or a bulk that has no outcome yet speaks with it; what is over is taken out of its uses."""
     with redis_errors():
         uses = text_list(client.smembers(keys.recording_uses(recording_id)))
         pipe = client.pipeline(transaction=False)
