@@ -76,6 +76,13 @@ class Bulk:
     settled_at: float | None = None
     #: What checking found: encoding, delimiter, columns, characters, estimates, the first errors, ...
     report: Mapping[str, Any] | None = None
+    #: Rows that were looked at so far, and how often checking was begun.
+    checked_rows: int = 0
+    checks: int = 0
+    #: What its key may, as it was when the file came.
+    limits: Mapping[str, Any] | None = None
+    #: Whether its characters are in the key's usage.
+    chars_counted: bool = False
     #: Why the file was refused.
     error_code: str | None = None
     error_detail: str | None = None

@@ -55,6 +55,8 @@ class BulkStore:
             pipe = self._client.pipeline(transaction=True)
             pipe.hset(keys.bulk(bulk.id), items=to_items(bulk))
             pipe.zadd(keys.bulks(bulk.owner), {bulk.id: 0})
+            # The feeder sees to it that the file is checked, should the word about it be lost.
+            pipe.sadd(keys.ACTIVE_BULKS, bulk.id)
             pipe.execute()
         return bulk
 

@@ -24,6 +24,11 @@ PACK_ARCHIVE = "stentor.pack_archive"
 JOIN_GROUPS = "stentor.join_groups"
 
 
+#: After this time a task whose worker was killed with all its processes is given to another. One that takes longer is
+#: then delivered twice, so a long one holds a lock.
+VISIBILITY_TIMEOUT_S = 600
+
+
 def device_queue(device_id: str) -> str:
     """Name of the queue that only one device listens to."""
     return f"device.{device_id}"
@@ -44,6 +49,7 @@ def create_celery(settings: Settings) -> celery.Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "global_keyprefix": keys.CELERY_PREFIX,
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,

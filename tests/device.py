@@ -52,7 +52,7 @@ class Bench:
             Storage(self.settings),
             storage_retry_s=self.settings.storage_retry_s,
             loudness_lufs=self.settings.loudness_lufs,
-            discard=self.discarded.append,
+            discard=lambda job_id, _key: self.discarded.append(job_id),
         )
         self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
         self.budgets = Budgets(self.client, self.name)

@@ -28,6 +28,7 @@ from stentor.redis_client import connect
 from stentor.settings import Settings
 from worker.blackbox import BlackBox
 from worker.device import Device
+from worker.io import IoServices
 
 _log = log.get(__name__)
 
@@ -43,10 +44,11 @@ _box = BlackBox()
 
 
 class Process:
-    """What this process is; a child of a device worker has a device."""
+    """What this process is; a child of a device worker has a device, one of an io worker has services."""
 
     settings: Settings
     device: Device | None = None
+    io: IoServices | None = None
 
 
 def create_app() -> celery.Celery:
@@ -73,17 +75,22 @@ def _set_up_logging(**_: Any) -> None:
 
 
 @worker_process_init.connect
-def _start_device(**_: Any) -> None:
+def _start(**_: Any) -> None:
     device = Process.settings.worker_device
     if device:
         Process.device = Device(Process.settings, app, device, _box, stopping=_stopping.is_set)
         Process.device.start()
+    else:
+        Process.io = IoServices(Process.settings)
+        Process.io.start()
 
 
 @worker_process_shutdown.connect
-def _stop_device(**_: Any) -> None:
+def _stop(**_: Any) -> None:
     if Process.device:
         Process.device.stop()
+    if Process.io:
+        Process.io.stop()
 
 
 @worker_shutting_down.connect

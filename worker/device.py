@@ -235,5 +235,5 @@ class Device:
     def _spoke(self, done: Pass) -> None:
         self._heartbeat.spoke(audio_s=done.audio_s, took_s=done.took_s)
 
-    def _discard(self, job_id: str) -> None:
-        self._app.send_task(REMOVE_CANCELED, args=[job_id], queue=IO_QUEUE, retry=False)
+    def _discard(self, job_id: str, key: str) -> None:
+        self._app.send_task(REMOVE_CANCELED, args=[job_id, key], queue=IO_QUEUE, retry=False)

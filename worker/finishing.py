@@ -51,9 +51,9 @@ class Finisher:
         *,
         storage_retry_s: float,
         loudness_lufs: float | None,
-        discard: Callable[[str], None],
+        discard: Callable[[str, str], None],
     ) -> None:
-        """``discard`` is called with the id of a job whose audio was stored but whose delivery was void."""
+        """``discard`` is called with id and key of a job whose audio was stored but whose delivery was void."""
         self._deliveries = deliveries
         self._storage = storage
         self._storage_retry_s = storage_retry_s
@@ -121,7 +121,7 @@ class Finisher:
             outcome = dataclasses.replace(outcome, fields={**shared, "cached": True})
         followed = [self._settle(follower, outcome, started) for follower in followers]
         if key and not settled and not any(followed):
-            self._discard(job.id)
+            self._discard(job.id, key)
 
     def _settle(self, delivery: Delivery, outcome: Outcome, started: float) -> bool:
         settled = self._again_while_away(

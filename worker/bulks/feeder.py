@@ -17,9 +17,9 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from stentor import keys, log
-from stentor.bulk import CANCELED, CHUNK_ROWS, ENDED, PAUSED, SUCCEEDED, WAITING, Bulk
+from stentor.bulk import CANCELED, CHECKING, CHUNK_ROWS, ENDED, PAUSED, RUNNING, SUCCEEDED, WAITING, Bulk
 from stentor.bulk_store import BulkStore
-from stentor.doorbell import JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
+from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
 from stentor.errors import UnavailableError
 from stentor.redis_client import connect, redis_errors, script, text_list
 from stentor.settings import Settings
@@ -28,6 +28,7 @@ from stentor.voice_directory import VoiceDirectory
 from worker.bulks.chunks import Chunks, size
 from worker.bulks.rates import Rates
 from worker.bulks.shares import Standing, plan, window
+from worker.recordings.sweep import sweep
 
 _log = log.get(__name__)
 
@@ -37,6 +38,12 @@ LEASE_S: Final = 10.0
 BUSY_S, IDLE_S, STANDBY_S = 0.05, 0.25, 1.0
 #: Pause after Redis or S3 did not answer, in seconds.
 AWAY_S: Final = 1.0
+#: A task that nobody is at is sent again after this time, in seconds.
+ASK_AGAIN_S: Final = 15.0
+#: Between two looks for what can be removed, in seconds.
+SWEEP_EVERY_S: Final = 10.0
+#: States of an archive, or of joined groups, in which nothing more is to be made.
+MADE: Final = frozenset({"ready", "failed"})
 #: How long a bulk is left alone that cannot be dealt with, in seconds.
 ASIDE_S: Final = 30.0
 #: Open chunks beyond those that the window needs: each may be held open by a row that takes its time.
@@ -53,11 +60,16 @@ class Feeder:
         self._client: redis.Redis = connect(settings)
         self._store = BulkStore(self._client, retention_s=settings.retention_s)
         self._doorbell = Doorbell(create_celery(settings), self._client)
-        self._chunks = Chunks(self._client, settings, Storage(settings), VoiceDirectory(self._client))
+        self._storage = Storage(settings)
+        self._chunks = Chunks(self._client, settings, self._storage, VoiceDirectory(self._client))
         self._retry = script(self._client, "bulk_retry")
         self._leave = script(self._client, "bulk_leave")
         self._rates = Rates()
+        #: Bulks that are left alone, and until when.
         self._aside: dict[str, float] = {}
+        self._swept_at_s = 0.0
+        #: What was asked for, and when.
+        self._asked: dict[tuple[str, str], float] = {}
         self._lease: Lock = self._client.lock(keys.FEEDER, timeout=LEASE_S, thread_local=False)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
@@ -105,7 +117,7 @@ class Feeder:
             _log.warning("lease_not_released", reason=str(exc))
 
     def tick(self, now_s: float) -> bool:
-        """Whether there are bulks that have not ended.
+        """Whether there are bulks whose rows are to be spoken.
 
         Raises:
             RedisUnavailable, StorageUnavailable: one of them does not answer; what was done stays done.
@@ -113,8 +125,8 @@ class Feeder:
         active = self._active(now_s)
         for bulk in active:
             with self._apart(bulk, now_s):
-                self._settle_down(bulk)
-        eating = [bulk for bulk in active if bulk.state not in {PAUSED, *ENDED}]
+                self._settle_down(bulk, now_s)
+        eating = [bulk for bulk in active if bulk.state in {WAITING, RUNNING}]
         for bulk in eating:
             if (rate := self._rates.of(bulk.id, bulk.settled, now_s)) is not None:
                 self._store.put(bulk.id, rows_per_s=round(rate, 3))
@@ -128,6 +140,7 @@ class Feeder:
                     fed += self._feed(bulk, wanted[bulk.id])
         if fed:
             self._doorbell.ring()
+        self._sweep(now_s)
         return bool(eating)
 
     @contextlib.contextmanager
@@ -152,8 +165,12 @@ class Feeder:
                     self._client.srem(keys.ACTIVE_BULKS, bulk_id)
         return [bulk for bulk in bulks.values() if bulk and bulk.id not in self._aside]
 
-    def _settle_down(self, bulk: Bulk) -> None:
+    def _settle_down(self, bulk: Bulk, now_s: float) -> None:
         """Write what is complete to S3, and do what the bulk's state asks for beside feeding."""
+        if bulk.state == CHECKING:
+            if now_s - bulk.created_at > ASK_AGAIN_S:
+                self._ask(CHECK_BULK, bulk, "check", now_s)
+            return
         cursors = self._chunks.cursors(bulk.id)
         if bulk.state in {PAUSED, CANCELED} and bulk.in_lanes > 0:
             for chunk in cursors:
@@ -169,19 +186,39 @@ class Feeder:
             with redis_errors():
                 rows = self._retry(keys=[keys.bulk(bulk.id)])
             _log.info("bulk_retried", bulk_id=bulk.id, rows=rows)
-        elif bulk.ended:
+        elif bulk.ended and not self._is_wanted_whole(bulk, now_s):
             self._say_goodbye(bulk)
 
+    def _is_wanted_whole(self, bulk: Bulk, now_s: float) -> bool:
+        """Whether something is still to be made of the whole bulk; it is asked for until it is there."""
+        if bulk.state != SUCCEEDED or bulk.dry_run:
+            return False
+        work = [
+            (PACK_ARCHIVE, "archive", bulk.archive, bulk.archive_state),
+            (JOIN_GROUPS, "groups", bulk.groups, bulk.groups_state),
+        ]
+        wanted = [(task, name) for task, name, wish, state in work if wish and state not in MADE]
+        for task, name in wanted:
+            self._ask(task, bulk, name, now_s)
+        return bool(wanted)
+
+    def _ask(self, task: str, bulk: Bulk, work: str, now_s: float) -> None:
+        """Send a task, and again as long as nobody is at it: whoever was may have been killed."""
+        asked_s = self._asked.get((bulk.id, work), float("-inf"))
+        if now_s - asked_s < ASK_AGAIN_S:
+            return
+        with redis_errors():
+            at_it = self._client.exists(keys.bulk_lock(bulk.id, work))
+        if not at_it:
+            self._doorbell.ask(task, bulk_id=bulk.id)
+            self._asked[bulk.id, work] = now_s
+
     def _say_goodbye(self, bulk: Bulk) -> None:
-        """Ask for what is made of a whole bulk, and have no more to do with it."""
-        if bulk.state == SUCCEEDED:
-            if bulk.archive and bulk.archive_state is None:
-                self._doorbell.ask(PACK_ARCHIVE, bulk_id=bulk.id)
-            if bulk.groups and bulk.groups_state is None:
-                self._doorbell.ask(JOIN_GROUPS, bulk_id=bulk.id)
+        """Have no more to do with a bulk."""
         with redis_errors():
             self._leave(keys=[keys.bulk(bulk.id), keys.ACTIVE_BULKS], args=[bulk.id, *bulk.recordings])
         self._rates.forget(bulk.id)
+        self._asked = {place: asked_s for place, asked_s in self._asked.items() if place[0] != bulk.id}
         _log.info(
             "bulk_ended",
             bulk_id=bulk.id,
@@ -191,6 +228,12 @@ class Feeder:
             failed=bulk.failed,
             audio_s=round(bulk.audio_s, 3),
         )
+
+    def _sweep(self, now_s: float) -> None:
+        """Remove what nothing needs any more: recordings that were deleted while bulks spoke with them."""
+        if now_s - self._swept_at_s >= SWEEP_EVERY_S:
+            self._swept_at_s = now_s
+            sweep(self._client, self._storage)
 
     def _standing(self, bulk: Bulk) -> Standing:
         left = bulk.rows - bulk.settled - max(0, bulk.in_lanes)

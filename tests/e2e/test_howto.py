@@ -1,0 +1,42 @@
+"""The commands of the how-to pages, run as they stand there, page by page, against a running service."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
+
+
+def blocks(page: Path) -> list[str]:
+    """The shell blocks of a page, in order."""
+    return re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_every_page_has_commands() -> None:
+    assert len(PAGES) >= 5
+    assert [page.name for page in PAGES if not blocks(page)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_commands_of_a_page_do_what_they_say(up: Stack, page: Path, tmp_path: Path) -> None:
+    environ = {
+        **up.environ,
+        "PATH": f"{Path(sys.executable).parent}:{up.environ['PATH']}",
+        "NO_PROXY": "127.0.0.1",
+        "URL": up.run.api_url,
+        "KEY": up.run.api_key,
+    }
+    # What a page starts in the background ends with its shell.
+    script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n" + "\n".join(blocks(page))
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
