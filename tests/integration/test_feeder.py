@@ -14,10 +14,10 @@ from stentor import bulk as bulks
 from stentor import keys
 from stentor.bulk import Bulk
 from stentor.settings import Settings
-from tests.bulks import Bulks, a_row
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import ToneEngine
+from tests.feeding import Bulks, a_row
 from worker.bulks.feeder import Feeder
 
 
