@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from stentor.bulk import CHUNK_ROWS
+from stentor.errors import BulkError, FileEmpty, TooManyRows
 from stentor.voice import Voice
-from worker.bulks.intake.report import Options, Report
+from worker.bulks.intake.encodings import Place, detect, lines
+from worker.bulks.intake.report import FIRST_ERRORS, SKIP, Fault, Options, Report
+from worker.bulks.intake.rows import CheckedRow, RowChecker
+from worker.bulks.intake.sources import blocks, sampled
+from worker.bulks.intake.sums import Sums
+from worker.bulks.intake.tables import HeaderRefused, Table, open_table
+from worker.bulks.intake.uniqueness import Across
+from worker.bulks.intake.writing import Chunks, Faults
+
+#: Characters that one row may have, and how many of the longest texts besides. A text that is too long is a fault of
+#: its row; a row that does not end is a fault of the file.
+ROW_CHARS, ROW_TEXTS = 2**20, 4
 
 
 def check_file(
@@ -32,4 +47,70 @@ def check_file(
             the last of them; ``errors_path`` has it, too.
         UnavailableError: what ``voices`` raises, and so is all else that is no RequestError; trying again later helps.
     """
-    raise NotImplementedError
+    place = Place(max_chars=ROW_CHARS + ROW_TEXTS * options.max_text_chars)
+    checker = RowChecker(options, voices)
+    sums, chunks = Sums(checker.voice), Chunks(write_chunk)
+    with (
+        Faults(errors_path) as faults,
+        tempfile.TemporaryDirectory(dir=errors_path.parent) as scratch,
+        Across(Path(scratch) / "across.sqlite") as across,
+    ):
+        try:
+            sample, whole, stream = sampled(blocks(path, max_bytes=options.max_bytes))
+            encoding = detect(sample, whole=whole)
+            table = open_table(lines(stream, encoding, place), place)
+            for rows in _checked(table, place, checker, max_rows=options.max_rows):
+                across.compare(rows)
+                sums.add(rows)
+                faults.add(*(fault for row in rows for fault in row.faults))
+                if options.on_error == SKIP or not faults.counts:
+                    chunks.write(rows)
+                if progress:
+                    progress(sums.rows)
+        except HeaderRefused as exc:
+            raise _refused(
+                [Fault.of(error, row=0, column=name) for name, error in exc.faults], exc.faults[0][1], faults
+            ) from exc
+        except BulkError as exc:
+            row = 0 if isinstance(exc, FileEmpty) else place.row
+            raise _refused([Fault.of(exc, row=row)], exc, faults) from exc.__cause__
+        if sums.groups:
+            with groups_path.open("w", encoding="utf-8") as file:
+                file.writelines(across.groups())
+    return sums.report(table, encoding, faults=faults, chunks=chunks.written)
+
+
+def _checked(table: Table, place: Place, checker: RowChecker, *, max_rows: int) -> Iterator[list[CheckedRow]]:
+    """Checked rows, a chunk of them at a time. Those before an error come before it.
+
+    Raises:
+        FileEmpty: there are none.
+        TooManyRows: more than ``max_rows``.
+        BulkError: from reading.
+    """
+    rows: list[CheckedRow] = []
+    try:
+        for fields in table.rows:
+            if place.row > max_rows:
+                raise TooManyRows(f"the file has more than {max_rows} rows; at most so many are allowed")
+            rows.append(checker.check(place.row, fields))
+            if len(rows) == CHUNK_ROWS:
+                yield rows
+                rows = []
+        if place.row == 1:
+            raise FileEmpty("the file has a header, but 0 rows; at least one is wanted")
+    except BulkError:
+        if rows:
+            yield rows
+        raise
+    if rows:
+        yield rows
+
+
+def _refused(found: Sequence[Fault], error: BulkError, faults: Faults) -> BulkError:
+    """The error of a file that cannot be read, with all that was found."""
+    faults.add(*found)
+    error.row, error.column = found[0].row, found[0].column
+    kept = [*faults.first[: FIRST_ERRORS - len(found)], *found] if error.row else faults.first
+    error.errors = [dataclasses.asdict(fault) for fault in kept]
+    return error

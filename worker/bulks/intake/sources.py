@@ -1,0 +1,92 @@
+"""The bytes of a file of texts: unpacked with a limit if it is gzip, and refused if they are no text."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from stentor.errors import FileEmpty, FileTooLarge, FileUnreadable
+
+#: Bytes that are read at a time.
+BLOCK_BYTES: Final = 2**18
+#: Bytes from which it is told what a file is.
+SAMPLE_BYTES: Final = 2**20
+_GZIP: Final = b"\x1f\x8b"
+_SAVE_AS: Final = "save it as CSV (UTF-8), then send that"
+_PACKED: Final = rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|BZh[1-9]1AY&SY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd"
+#: What people send by mistake, by how it begins.
+_OTHERS: Final = (
+    (re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"), f"a ZIP archive, as Excel workbooks (.xlsx) are; {_SAVE_AS}"),
+    (
+        re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        f"an Office document, as Excel workbooks (.xls) are; {_SAVE_AS}",
+    ),
+    (re.compile(rb"%PDF-"), "a PDF"),
+    (re.compile(rb"\{\\rtf"), f"a text document (RTF); {_SAVE_AS}"),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio (WAV)"),
+    (re.compile(rb"OggS|fLaC|ID3[\x02-\x04]|\xff[\xfb\xf3\xf2]"), "audio"),
+    (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP", re.DOTALL), "an image"),
+    (re.compile(_PACKED), "packed in a way other than gzip"),
+    (re.compile(rb"PAR1[\x00-\x1f]|SQLite format 3\x00|\x7fELF"), "a binary file"),
+    (re.compile(_GZIP), "gzip within gzip; pack it once"),
+)
+
+
+def blocks(path: Path, *, max_bytes: int) -> Iterator[bytes]:
+    """The file's bytes, block by block, unpacked if it begins as gzip does.
+
+    Raises:
+        FileTooLarge: more than ``max_bytes`` bytes, packed or unpacked.
+        FileUnreadable: gzip that is broken or cut off.
+    """
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise FileTooLarge(f"the file has {size} bytes; at most {max_bytes} are allowed")
+    with path.open("rb") as file:
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        yield from _unpacked(file, max_bytes) if packed else iter(lambda: file.read(BLOCK_BYTES), b"")
+
+
+def _unpacked(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+    unpacked = 0
+    try:
+        with gzip.GzipFile(fileobj=file) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                unpacked += len(block)
+                if unpacked > max_bytes:
+                    raise FileTooLarge(
+                        f"the file unpacks to more than {max_bytes} bytes, and was read no further; "
+                        f"at most {max_bytes} are allowed"
+                    )
+                yield block
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise FileUnreadable(f"the file is gzip that breaks after {unpacked} unpacked bytes: {exc}") from exc
+
+
+def sampled(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:
+    """The first bytes of a stream, whether they are all of it, and the stream with them.
+
+    Raises:
+        FileEmpty: there are none.
+        FileUnreadable: they are the beginning of something that is no text.
+    """
+    read: list[bytes] = []
+    while sum(map(len, read)) < SAMPLE_BYTES and (block := next(stream, b"")):
+        read.append(block)
+    sample = b"".join(read)
+    if not sample:
+        raise FileEmpty("the file has 0 bytes; a header line and at least one row are wanted")
+    _refuse_others(sample)
+    return sample, len(sample) < SAMPLE_BYTES, itertools.chain((sample,), stream)
+
+
+def _refuse_others(sample: bytes) -> None:
+    for beginning, what in _OTHERS:
+        if beginning.match(sample):
+            raise FileUnreadable(f"the file is {what}; CSV, TSV or JSON Lines is wanted, plain or gzip")
