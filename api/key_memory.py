@@ -7,7 +7,7 @@ import time
 
 from stentor.access import ApiKey, KeyStore, raise_if_expired
 
-#: How long a key is believed without looking again, in seconds. A key that is revoked is refused after it at the latest.
+#: How long a key is believed without looking again, in seconds; a revoked one is refused after it at the latest.
 KEYS_GOOD_FOR_S = 1.0
 #: Keys that are remembered; one more, and all are forgotten.
 MOST_KEYS = 10_000

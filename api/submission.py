@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from api.idempotency import new_id
 from api.problems import Invalid
 from api.schemas import JobRequest
 from api.services import Services
 from stentor.access import ApiKey
 from stentor.cache import fingerprint
 from stentor.errors import RequestError, TooManyJobs
-from stentor.job import Job, new_id
+from stentor.job import Job
 from stentor.lanes import Lane
 from stentor.settings import Settings
 from stentor.text import clean
@@ -40,13 +41,14 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
         except RequestError as exc:
             wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
             continue
-        jobs.append(_job(request, text=text, voice=voice, key=key, settings=services.settings))
+        job_id = new_id("job", at)
+        jobs.append(_job(request, job_id=job_id, text=text, voice=voice, key=key, settings=services.settings))
     if wrong:
         raise Invalid(wrong)
     return jobs
 
 
-def _job(request: JobRequest, *, text: str, voice: Voice, key: ApiKey, settings: Settings) -> Job:
+def _job(request: JobRequest, *, job_id: str, text: str, voice: Voice, key: ApiKey, settings: Settings) -> Job:
     model = voice.model
     equal = fingerprint(
         text=text,
@@ -59,7 +61,7 @@ def _job(request: JobRequest, *, text: str, voice: Voice, key: ApiKey, settings:
     )
     lane = Lane.of(model=model, priority=request.priority, text_chars=len(text))
     return Job(
-        id=new_id(),
+        id=job_id,
         owner=key.owner,
         key_id=key.id,
         text=text,

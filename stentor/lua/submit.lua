@@ -13,9 +13,9 @@
 --          equal jobs, chars, bulk: key of its hash, chunk, row, fields: {name, value, ...}}; '' for what it has not
 -- ARGV[6]  characters that the key may submit today, -1 for any number
 -- ARGV[7]  jobs of the key that may wait, -1 for any number
--- Answer   {'ok', 1 if something waits and fewer doorbells than devices do, else 0, ids of the jobs that are settled...},
---          {'chars', submitted today, asked for} or {'waiting', wait already, asked for} if that would be more than the
---          key may
+-- Answer   {'ok', 1 if something waits and fewer doorbells than devices do, else 0, ids of the jobs that are settled or
+--          were there before...}, {'chars', submitted today, asked for} or {'waiting', wait already, asked for} if that
+--          would be more than the key may
 local now, kept_s, events_kept = ARGV[2], ARGV[3], ARGV[4]
 local jobs = cjson.decode(ARGV[5])
 
@@ -42,13 +42,14 @@ if new > 0 and key_id ~= '' then
   redis.call('INCRBY', 'stentor:waiting:' .. key_id, new)
 end
 
-local done = {'ok', 0}
+local done, waits = {'ok', 0}, false
 for _, job in ipairs(jobs) do
   local exists = redis.call('EXISTS', job.job) == 1
   local of_bulk = job.bulk ~= ''
   local known = job.cache ~= '' and redis.call('HGETALL', job.cache) or {}
   if exists then
-    if redis.call('HGET', job.job, 'state') == 'succeeded' then done[#done + 1] = job.id end
+    done[#done + 1] = job.id
+    waits = waits or redis.call('HGET', job.job, 'state') == 'queued'
   elseif of_bulk and redis.call('HEXISTS', job.bulk .. ':outcomes:' .. job.chunk, job.row) == 1 then
     done[#done + 1] = job.id
   else
@@ -63,6 +64,7 @@ for _, job in ipairs(jobs) do
         -- A lane may outlive its place in the set; a group that is there already is no error.
         redis.pcall('XGROUP', 'CREATE', job.lane, ARGV[1], '0', 'MKSTREAM')
       end
+      waits = true
       redis.call('HSET', job.job, 'entry', redis.call('XADD', job.lane, '*', 'job', job.id))
       if not of_bulk then
         redis.call('ZADD', 'stentor:jobs:' .. job.owner .. ':open', 0, job.id)
@@ -71,5 +73,5 @@ for _, job in ipairs(jobs) do
     end
   end
 end
-if #done - 2 < #jobs and redis.call('LLEN', KEYS[2]) < math.max(1, redis.call('SCARD', KEYS[3])) then done[2] = 1 end
+if waits and redis.call('LLEN', KEYS[2]) < math.max(1, redis.call('SCARD', KEYS[3])) then done[2] = 1 end
 return done

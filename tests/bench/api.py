@@ -61,14 +61,15 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
 @contextlib.contextmanager
 def _api() -> Iterator[tuple[Rooms, redis.Redis]]:
     """An API that answers, and a look at its Redis."""
-    with tempfile.TemporaryDirectory(prefix="stentor-api-") as name:
-        folder = Path(name)
-        with rooms_apart(folder / "near", folder, STENTOR_DEFAULT_VOICE="joe") as rooms:
-            with contextlib.closing(connect(rooms.settings)) as client:
-                register_voice(client, "joe")
-                rooms.start("api")
-                eventually(lambda: _answers(rooms))
-                yield rooms, client
+    with (
+        tempfile.TemporaryDirectory(prefix="stentor-api-") as folder,
+        rooms_apart(Path(folder, "near"), Path(folder), STENTOR_DEFAULT_VOICE="joe") as rooms,
+        contextlib.closing(connect(rooms.settings)) as client,
+    ):
+        register_voice(client, "joe")
+        rooms.start("api")
+        eventually(lambda: _answers(rooms))
+        yield rooms, client
 
 
 def _answers(rooms: Rooms) -> bool:
@@ -80,7 +81,16 @@ def _answers(rooms: Rooms) -> bool:
 def _load(rooms: Rooms, seconds: float, how: str) -> dict[str, Any]:
     with contextlib.closing(connect(rooms.settings)) as client:
         before = client.zcard(keys.jobs("acme", keys.OPEN))
-        command = [sys.executable, "-m", "tests.bench.load", "127.0.0.1", str(rooms.port), rooms.key, f"{seconds:g}", how]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.bench.load",
+            "127.0.0.1",
+            str(rooms.port),
+            rooms.key,
+            f"{seconds:g}",
+            how,
+        ]
         done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
         found: dict[str, Any] = json.loads(done.stdout)
         assert found["statuses"] == {"202": found["requests"]}, found["statuses"]
@@ -91,7 +101,7 @@ def _load(rooms: Rooms, seconds: float, how: str) -> dict[str, Any]:
 def report(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
     print(f"\n{result['cpu']}, {result['cores']} cores; POST /v1/jobs, appendfsync {result['appendfsync']}")
-    print(f"{result['connections']} connections, each with its next request at once | {result['rate']:g} requests a second")
+    print(f"{result['connections']} connections, each always asking | {result['rate']:g} requests a second")
     print(f"{'per s':>8} {'p50, ms':>8} {'p99, ms':>8} {'max, ms':>8} | {'p50, ms':>8} {'p99, ms':>8} {'max, ms':>8}")
     for row in result["rounds"]:
         closed, steady = row["closed"], row["open"]
