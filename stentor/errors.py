@@ -55,6 +55,7 @@ StentorError
 │   ├── PathUnknown           path_unknown
 │   ├── JobNotFound           job_not_found
 │   ├── BulkNotFound          bulk_not_found
+│   ├── BulkFileNotFound      bulk_file_not_found
 │   ├── WebhookNotFound       webhook_not_found
 │   ├── DeliveryNotFound      delivery_not_found
 │   ├── VoiceNotFound         voice_not_found
@@ -83,6 +84,7 @@ StentorError
     ├── OutOfMemory           out_of_memory
     ├── AudioInvalid          audio_invalid
     ├── AudioUnencodable      audio_unencodable
+    ├── GroupIncomplete       group_incomplete (of a bulk's group, not of a job)
     ├── CloningUnsupported    cloning_unsupported (also a RequestError)
     └── ModelUnavailable      model_unavailable
 """
@@ -435,6 +437,12 @@ class BulkNotFound(NotFoundError):
     code = "bulk_not_found"
 
 
+class BulkFileNotFound(NotFoundError):
+    """The bulk has no such file: nobody asked for it, or there is nothing to put into it."""
+
+    code = "bulk_file_not_found"
+
+
 class WebhookNotFound(NotFoundError):
     """No webhook endpoint of this owner has this id."""
 
@@ -615,6 +623,12 @@ class AudioUnencodable(SynthesisError):
     """The audio could not be written in the format that was asked for."""
 
     code = "audio_unencodable"
+
+
+class GroupIncomplete(SynthesisError):
+    """A row of the group has no audio, so that there is nothing whole to join."""
+
+    code = "group_incomplete"
 
 
 class CloningUnsupported(RequestError, SynthesisError):

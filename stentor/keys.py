@@ -16,17 +16,27 @@
 | stentor:waiting:<key id>                | string | how many jobs of a key have no outcome |
 | stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
 | stentor:usage:<owner>                   | set    | ids of all keys that ever used something |
-| stentor:idempotency:<owner>:<hash>      | string | a request and its answer, as JSON; expires |
+| stentor:idempotency:<owner>:<hash>      | hash   | a request that came with an idempotency key, and its answer; expires |
+| stentor:limits:*                        |        | Flask-Limiter's own: how many requests a key has sent; expires |
 | stentor:bulk:<id>                       | hash   | a bulk; its fields are those of ``stentor.bulk.Bulk`` |
 | stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
 | stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; goes to S3 when the chunk is complete |
 | stentor:bulk:<id>:failures              | hash   | chunk in S3 -> how many of its rows failed, if any |
 | stentor:bulk:<id>:redo                  | set    | chunks in S3 whose failed rows are to be tried again |
+| stentor:bulk:<id>:lock:<work>           | string | who packs the archive, or joins the groups; expires |
 | stentor:bulks:<owner>                   | zset   | ids of the owner's bulks at score 0 |
 | stentor:bulks:active                    | set    | ids of bulks that the feeder has something to do for |
 | stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
 | stentor:webhooks:<owner>                | hash   | endpoint id -> the endpoint as JSON |
 | stentor:outbox                          | stream | what is to be told: ``{type, id, owner}``; one group |
+| stentor:signing:<owner>                 | string | what signs webhooks to addresses that came with a job or bulk, as JSON |
+| stentor:callbacks:<owner>               | zset   | ids of implicit endpoints by when they were last used |
+| stentor:endpoints:due                   | zset   | endpoint id -> when there may be something to send to it |
+| stentor:endpoint:<id>                   | hash   | how an endpoint fares: failures in a row, until when it is left alone; expires |
+| stentor:endpoint:<id>:due               | zset   | delivery id -> when it is to be tried |
+| stentor:endpoint:<id>:running           | zset   | delivery id -> when a courier that holds it is taken for dead |
+| stentor:endpoint:<id>:deliveries        | zset   | delivery id -> when it was made; expires |
+| stentor:delivery:<id>                   | hash   | one event for one endpoint, and how it went; expires |
 | stentor:devices                         | set    | ids of all devices that ever reported |
 | stentor:device:<id>                     | hash   | what a device reported last |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
@@ -49,9 +59,12 @@ OPEN = "open"
 VOICES = "stentor:voices"
 DELETED_RECORDINGS = "stentor:recording:deleted"
 API_KEYS = "stentor:keys"
+#: Prefix of all keys of Flask-Limiter.
+LIMITS_PREFIX = "stentor:limits"
 ACTIVE_BULKS = "stentor:bulks:active"
 FEEDER = "stentor:feeder"
 OUTBOX = "stentor:outbox"
+DUE_ENDPOINTS = "stentor:endpoints:due"
 DEVICES = "stentor:devices"
 EVENTS = "stentor:events"
 #: The one consumer group of every lane.
@@ -130,6 +143,11 @@ def redo(bulk_id: str) -> str:
     return f"stentor:bulk:{bulk_id}:redo"
 
 
+def bulk_lock(bulk_id: str, work: str) -> str:
+    """Key of the lock of who does some work on a whole bulk."""
+    return f"stentor:bulk:{bulk_id}:lock:{work}"
+
+
 def bulks(owner: str) -> str:
     """Key of the index of an owner's bulks."""
     return f"stentor:bulks:{owner}"
@@ -138,6 +156,41 @@ def bulks(owner: str) -> str:
 def webhooks(owner: str) -> str:
     """Key of an owner's webhook endpoints."""
     return f"stentor:webhooks:{owner}"
+
+
+def signing(owner: str) -> str:
+    """Key of the secret of an owner's webhooks that have no endpoint of their own."""
+    return f"stentor:signing:{owner}"
+
+
+def callbacks(owner: str) -> str:
+    """Key of an owner's implicit endpoints."""
+    return f"stentor:callbacks:{owner}"
+
+
+def endpoint(endpoint_id: str) -> str:
+    """Key of how a webhook endpoint fares; what is to be sent to it is below this."""
+    return f"stentor:endpoint:{endpoint_id}"
+
+
+def due(endpoint_id: str) -> str:
+    """Key of the deliveries of an endpoint that wait, by when they are due."""
+    return f"{endpoint(endpoint_id)}:due"
+
+
+def running(endpoint_id: str) -> str:
+    """Key of the deliveries of an endpoint that couriers hold."""
+    return f"{endpoint(endpoint_id)}:running"
+
+
+def deliveries(endpoint_id: str) -> str:
+    """Key of the index of an endpoint's deliveries."""
+    return f"{endpoint(endpoint_id)}:deliveries"
+
+
+def delivery(delivery_id: str) -> str:
+    """Key of a delivery's hash."""
+    return f"stentor:delivery:{delivery_id}"
 
 
 def device(device_id: str) -> str:

@@ -1,0 +1,109 @@
+"""Which network addresses are public, and what a host's name stands for, within a time."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: What ``ipaddress`` takes for public, or some releases of Python do, and is not: it reaches an internal network, or
+#: stands for an IPv4 address that does (RFC 6890 and the registries of special addresses at IANA).
+NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "100.64.0.0/10",  # carrier-grade NAT
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # relays of 6to4
+        "198.18.0.0/15",  # benchmarks
+        "2001::/23",  # Teredo, ORCHID, benchmarks
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+)
+#: The only unicast addresses of IPv6 that are routed in public; all that embeds IPv4 but 6to4 and Teredo lies outside.
+PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
+
+#: Names whose resolution is waited for at the same time; a thread each. What comes beyond is not resolved.
+LOOKUPS: Final = 16
+#: How long the addresses of a name are believed, in seconds, and of how many names.
+GOOD_FOR_S, KNOWN_NAMES = 30.0, 1024
+
+_slots = threading.BoundedSemaphore(LOOKUPS)
+_known: dict[str, tuple[float, tuple[Address, ...]]] = {}
+
+
+def networks(allow: str | None) -> tuple[Network, ...]:
+    """The networks of a setting: CIDRs, separated by commas."""
+    return tuple(ipaddress.ip_network(one.strip()) for one in (allow or "").split(",") if one.strip())
+
+
+def plain(address: Address) -> Address:
+    """The IPv4 address that an IPv4-mapped one (``::ffff:10.0.0.1``) stands for; any other as it is."""
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def is_permitted(address: Address, allow: Sequence[Network]) -> bool:
+    """Whether anybody may have this address called: it is public, or in one of the networks that are allowed."""
+    found = plain(address)
+    if any(found.version == network.version and found in network for network in allow):
+        return True
+    if found.version == 6 and found not in PUBLIC_V6:
+        return False
+    if any(found.version == network.version and found in network for network in NOT_PUBLIC):
+        return False
+    return found.is_global and not found.is_multicast and not found.is_reserved
+
+
+def literal(host: str) -> Address | None:
+    """The address that a host is by itself, in any form that resolvers take: ``0x7f.1``, ``2130706433``, ``::1``.
+
+    None for a name.
+    """
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    try:
+        # What the C library's own resolver takes for an address: octal, hexadecimal, fewer than four parts.
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
+
+
+def resolved(name: str, wait_s: float) -> tuple[Address, ...]:
+    """The addresses of a name; none if there are none, or they are not known within ``wait_s``."""
+    expires_at, addresses = _known.get(name, (0.0, ()))
+    if expires_at > time.monotonic():
+        return addresses
+    # getaddrinfo has no time limit of its own: it is left behind in its thread.
+    if wait_s <= 0 or not _slots.acquire(blocking=False):
+        return ()
+    answer: queue.SimpleQueue[tuple[Address, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_look_up, args=(name, answer), name="resolver", daemon=True).start()
+    try:
+        return answer.get(timeout=wait_s)
+    except queue.Empty:
+        return ()
+
+
+def _look_up(name: str, answer: queue.SimpleQueue[tuple[Address, ...]]) -> None:
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+        # A link-local IPv6 address may have its zone behind it.
+        addresses = tuple({ipaddress.ip_address(str(one[4][0]).partition("%")[0]): None for one in found})
+    except (OSError, UnicodeError):
+        addresses = ()
+    finally:
+        _slots.release()
+    if len(_known) >= KNOWN_NAMES:
+        _known.clear()
+    _known[name] = (time.monotonic() + GOOD_FOR_S, addresses)
+    answer.put(addresses)
