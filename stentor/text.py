@@ -32,6 +32,14 @@ _STRAY_JOINER = re.compile(
     "\ufb50-\ufdff\ufe0f\ufe70-\ufeff\u2190-\u2bff\U00010a00-\U00011fff\U0001f000-\U0001faff])[\u200c\u200d]+"
 )
 
+#: Where a pile of marks may be: a run, longer than a pile may be, of what could be one. All that combines is in it,
+#: with much that does not; most texts are known by it to have no piles, and need not be looked at letter by letter.
+_MAYBE_PILE = re.compile(
+    "[\u0300-\u1fff\u20d0-\u20ff\u2c00-\u2dff\u302a-\u309a\ua66f-\uabff\ufb1e\ufe20-\ufe2f\U00010000-\U0001ffff]"
+    f"{{{MAX_MARKS + 1}}}"
+)
+_LINE_BREAK = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]")
+
 
 def clean(text: str, *, max_chars: int) -> str:
     """The text in Unicode NFC with single spaces, paragraphs parted by one ``\\n``, and nothing invisible in it.
@@ -52,8 +60,7 @@ def clean(text: str, *, max_chars: int) -> str:
             f"Character {invalid.start() + 1} of the text is U+{ord(invalid[0]):04X}, {kind}; "
             "letters, numbers, punctuation, symbols and white space are allowed"
         )
-    visible = _STRAY_JOINER.sub("", _INVISIBLE.sub("", text))
-    cleaned = unicodedata.normalize("NFC", _paragraphs(_without_piles(visible)))
+    cleaned = _paragraphs(text) if text.isascii() else _clean_unicode(text)
     if not cleaned:
         raise TextEmpty(
             f"The text has {len(text)} characters, none of them visible; at least one letter or number is wanted"
@@ -65,12 +72,21 @@ def clean(text: str, *, max_chars: int) -> str:
     return cleaned
 
 
+def _clean_unicode(text: str) -> str:
+    visible = _INVISIBLE.sub("", text)
+    if "\u200c" in visible or "\u200d" in visible:
+        visible = _STRAY_JOINER.sub("", visible)
+    return unicodedata.normalize("NFC", _paragraphs(_without_piles(visible)))
+
+
 def speakable(text: str) -> bool:
     """Whether there is a letter or a number in the text, in whatever script."""
     return any(map(str.isalnum, text))
 
 
 def _paragraphs(text: str) -> str:
+    if not _LINE_BREAK.search(text):
+        return " ".join(text.split())
     paragraphs: list[list[str]] = []
     goes_on = False
     for raw in text.replace("\u2029", "\n\n").splitlines():
@@ -84,7 +100,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _without_piles(text: str) -> str:
-    if text.isascii():
+    if not _MAYBE_PILE.search(text):
         return text
     kept: list[str] = []
     marks = 0

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stentor.errors import TextEmpty, TextInvalid, TextTooLong, TextUnspeakable
-from stentor.text import clean, speakable
+from stentor.text import _MAYBE_PILE, MAX_MARKS, clean, speakable
 
 ALL_SPACES = "".join(
     char for char in map(chr, range(sys.maxunicode + 1)) if char.isspace() and char not in "\x1c\x1d\x1e\x1f"
@@ -126,6 +126,13 @@ def test_letters_and_spaces_have_one_form(text: str, expected: str) -> None:
 def test_thirty_marks_on_a_letter_stay_and_more_go() -> None:
     assert cleaned("x" + "\u0323" * 30) == "x" + "\u0323" * 30
     assert cleaned("x" + "\u0323" * 31 + "y") == "x" + "\u0323" * 30 + "y"
+
+
+def test_what_may_be_a_pile_has_all_that_combines_in_it() -> None:
+    may_be = re.compile(_MAYBE_PILE.pattern.removesuffix(f"{{{MAX_MARKS + 1}}}"))
+    marks = [char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(char)]
+    assert len(marks) > 800
+    assert [char for char in marks if not may_be.fullmatch(char)] == []
 
 
 def test_a_pile_of_marks_takes_no_quadratic_time() -> None:
