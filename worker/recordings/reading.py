@@ -85,7 +85,9 @@ def read(path: Path) -> Source:
             _check(file)
             return _decoded(file)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError) as exc:
-        raise RecordingUnreadable(f"the recording cannot be decoded: {str(exc)[:200] or type(exc).__name__}") from exc
+        # Without the place that libsndfile names: the file is ours, and its path nobody's business.
+        said = str(getattr(exc, "error_string", exc)).strip().rstrip(".")[:200]
+        raise RecordingUnreadable(f"the recording cannot be decoded: {said or type(exc).__name__}") from exc
 
 
 def _check(file: soundfile.SoundFile) -> None:
