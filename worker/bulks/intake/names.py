@@ -22,6 +22,11 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u
 _REFUSED: Final = re.compile(r'[<>:"|?*\\]')
 #: Names that Windows keeps for devices, whatever comes after a dot (learn.microsoft.com, "Naming Files").
 _DEVICE: Final = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])[ ]*(?:\..*)?", re.IGNORECASE)
+#: Paths that are safe at a glance, as most are: letters, numbers, no device among the parts.
+_PLAIN: Final = re.compile(
+    r"(?!/)(?:(?:/|^)(?!(?:con|prn|aux|nul|com\d|lpt\d|conin|conout)\b)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)+",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def shown(value: object) -> str:
@@ -32,6 +37,8 @@ def shown(value: object) -> str:
 
 def unprintable(text: str) -> str | None:
     """The first character that no name should have; None if there is none."""
+    if text.isascii() and text.isprintable():
+        return None
     found = _UNPRINTABLE.search(text)
     return found[0] if found else None
 
@@ -43,10 +50,8 @@ def file_name(name: str, *, extension: str) -> str:
         FilenameUnsafe: it leads elsewhere, or some system refuses it, or it says that it is audio of another format.
     """
     path = unicodedata.normalize("NFC", name)
-    if path.startswith("/"):
-        raise FilenameUnsafe(f"the file name {shown(name)} begins with '/'; a path within the bulk's folder is wanted")
-    for part in path.split("/"):
-        check_part(part, whole=name)
+    if not (len(path) <= MAX_PART_BYTES and _PLAIN.fullmatch(path)):
+        _check_parts(path, whole=name)
     stem, dot, end = path.rpartition(".")
     if dot and end.lower() in _AUDIO and "/" not in end:
         if end.lower() != extension:
@@ -59,6 +64,13 @@ def file_name(name: str, *, extension: str) -> str:
         size = len(path.encode())
         raise FilenameUnsafe(f"the file name {shown(name)} has {size} bytes; at most {MAX_PATH_BYTES} are allowed")
     return path
+
+
+def _check_parts(path: str, *, whole: str) -> None:
+    if path.startswith("/"):
+        raise FilenameUnsafe(f"the file name {shown(whole)} begins with '/'; a path within the bulk's folder is wanted")
+    for part in path.split("/"):
+        check_part(part, whole=whole)
 
 
 def check_part(part: str, *, whole: str) -> None:

@@ -19,6 +19,10 @@ from worker.bulks.intake.tables import Fields
 
 #: Names of voices whose answer is remembered; more are asked about each time.
 VOICES_KEPT: Final = 10_000
+#: Values of a column that are remembered.
+VALUES_KEPT: Final = 1000
+#: What makes a file name of a path, by format.
+_NAMED: Final = {name: functools.partial(file_name, extension=one.extension) for name, one in FORMATS.items()}
 
 
 @dataclasses.dataclass(slots=True)
@@ -55,14 +59,14 @@ class RowChecker:
             TEXT: self._text,
             "id": values.client_id,
             "voice": self._voice,
-            "speed": values.speed,
-            "seed": values.seed,
-            "format": values.audio_format,
-            "sample_rate_hz": values.sample_rate_hz,
-            "cache": values.cache,
+            "speed": _Remembered(values.speed),
+            "seed": _Remembered(values.seed),
+            "format": _Remembered(values.audio_format),
+            "sample_rate_hz": _Remembered(values.sample_rate_hz),
+            "cache": _Remembered(values.cache),
             "filename": _path,
             "group": values.group,
-            "pause_ms": values.pause_ms,
+            "pause_ms": _Remembered(values.pause_ms),
         }
 
     def check(self, number: int, fields: Fields) -> CheckedRow:
@@ -112,9 +116,8 @@ class RowChecker:
     def _name(self, row: CheckedRow) -> None:
         """Make a safe name of the file name; what format it is to be is known only now."""
         path = row.line.pop("filename")
-        if not any(fault.column == "format" for fault in row.faults):
-            extension = FORMATS[row.line["format"]].extension
-            self._set(row, "filename", functools.partial(file_name, extension=extension), path)
+        if not row.faults or all(fault.column != "format" for fault in row.faults):
+            self._set(row, "filename", _NAMED[row.line["format"]], path)
 
     def voice(self, name: str) -> Voice:
         """The voice that a good row names."""
@@ -137,6 +140,24 @@ class RowChecker:
         if isinstance(known, RequestError):
             raise known.with_traceback(None)
         return name
+
+
+class _Remembered:
+    """Reads a value; for text that was read before, the answer is known."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return self._read(value)
+        found = self._known.get(value)
+        if found is None:
+            found = self._read(value)
+            if len(self._known) < VALUES_KEPT:
+                self._known[value] = found
+        return found
 
 
 def _path(value: Any) -> str:

@@ -48,7 +48,7 @@ class Sums:
 
     def report(self, table: Table, encoding: Encoding, *, faults: Faults, chunks: int) -> Report:
         """The report on a file that was read to its end."""
-        columns = tuple(name for name in table.columns)
+        columns = tuple(name for name in table.columns)[:MOST_NAMES]
         return Report(
             rows=self.rows,
             good_rows=self._good,
