@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -123,8 +123,12 @@ class Storage:
         with storage_errors():
             self.client.put_object(Bucket=self.bucket, Key=key, Body=file, ContentType=content_type)
 
-    def put_stream(self, key: str, source: IO[bytes], *, content_type: str) -> None:
+    def put_stream(
+        self, key: str, source: IO[bytes], *, content_type: str, facts: Mapping[str, str] | None = None
+    ) -> None:
         """Write an object from anything that can be read, however long, in constant memory; whole or not at all.
+
+        ``facts`` are kept with it, for ``facts``.
 
         Raises:
             Exception: what reading ``source`` raised; nothing of the object is left then.
@@ -134,7 +138,16 @@ class Storage:
         )
         parts.max_in_memory_upload_chunks = PARTS_IN_MEMORY
         with storage_errors():
-            self.client.upload_fileobj(source, self.bucket, key, ExtraArgs={"ContentType": content_type}, Config=parts)
+            about = {"ContentType": content_type, "Metadata": dict(facts or {})}
+            self.client.upload_fileobj(source, self.bucket, key, ExtraArgs=about, Config=parts)
+
+    def facts(self, key: str) -> dict[str, str] | None:
+        """What was kept with an object; None if there is no such object."""
+        try:
+            with storage_errors():
+                return self.client.head_object(Bucket=self.bucket, Key=key)["Metadata"]
+        except AudioNotFound:
+            return None
 
     def size_of(self, key: str, *, bucket: str | None = None) -> int:
         """The bytes that an object has, by default one of our bucket.
@@ -154,24 +167,24 @@ class Storage:
         with storage_errors():
             return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
-    def fetch(self, key: str, path: Path) -> None:
+    def fetch(self, key: str, path: Path, *, bucket: str | None = None) -> None:
         """Write the bytes of an object into a file, in constant memory.
 
         Raises:
             AudioNotFound: there is no such object.
         """
-        with path.open("wb") as file:
-            for piece in self.stream(key):
+        with storage_errors(), path.open("wb") as file:
+            for piece in self.stream(key, bucket=bucket):
                 file.write(piece)
 
-    def stream(self, key: str) -> Iterator[bytes]:
-        """The bytes of an object in pieces; it is opened at once, so that a missing one is found here.
+    def stream(self, key: str, *, bucket: str | None = None) -> Iterator[bytes]:
+        """The bytes of an object, by default one of our bucket, in pieces; it is opened at once, so that a missing one is found here.
 
         Raises:
             AudioNotFound: there is no such object.
         """
         with storage_errors():
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            body = self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
         return _pieces(body)
 
     def delete(self, key: str) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -74,7 +75,7 @@ def encode(
     try:
         # (samples at sample_rate_hz,) -> (samples at rate_hz,)
         resampled = samples if rate_hz == sample_rate_hz else soxr.resample(samples, sample_rate_hz, rate_hz, "VHQ")
-        encoded = _write(_sixteen_bits(resampled), rate_hz, *_CODECS[format])
+        encoded = _write(sixteen_bits(resampled), rate_hz, *_CODECS[format])
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as exc:
         raise AudioUnencodable(
             f"{samples.size} samples at {sample_rate_hz} Hz could not be written as {format} at {rate_hz} Hz: {exc}"
@@ -82,7 +83,32 @@ def encode(
     return _with_fixed_serial(encoded) if format == "ogg" else encoded
 
 
-def _sixteen_bits(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+def write_file(
+    path: Path,
+    blocks: Iterable[NDArray[np.int16]],
+    *,
+    sample_rate_hz: int,
+    format: str,  # noqa: A002 - as of encode
+) -> None:
+    """Write blocks of samples (int16, shape (samples,)) as one file of a rate that the format knows; any length.
+
+    Raises:
+        AudioUnencodable: the codec refuses.
+    """
+    container, codec = _CODECS[format]
+    # Beyond 4 GiB a WAV needs another header; RF64 is a plain WAV as long as it is smaller.
+    container = "RF64" if container == "WAV" else container
+    try:
+        with soundfile.SoundFile(
+            path, "w", samplerate=sample_rate_hz, channels=1, format=container, subtype=codec
+        ) as file:
+            for block in blocks:
+                file.write(block)
+    except soundfile.SoundFileError as exc:
+        raise AudioUnencodable(f"audio at {sample_rate_hz} Hz could not be written as {format}: {exc}") from exc
+
+
+def sixteen_bits(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Rounded to the nearest step of 1/32768 and clipped: int16, shape (samples,)."""
     steps: NDArray[np.float32] = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767)
     return steps.astype(np.int16)

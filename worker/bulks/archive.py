@@ -1,0 +1,229 @@
+"""The archive of a bulk: its audio and its manifest as ZIP files, written straight into S3 in constant memory."""
+
+from __future__ import annotations
+
+import io
+import stat
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import IO, Any, Final, cast
+
+from stentor import bulk as bulks
+from stentor import keys, log, manifest
+from stentor.audio_names import audio_name
+from stentor.bulk import CANCELED, SUCCEEDED, Bulk
+from stentor.bulk_store import BulkStore
+from stentor.errors import UnavailableError
+from stentor.manifest import Results
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from stentor.storage import Storage
+from worker.bulks.fetching import fetched
+from worker.bulks.locking import locked
+
+_log = log.get(__name__)
+
+PACKING: Final = "packing"
+READY: Final = "ready"
+FAILED: Final = "failed"
+#: Most files and bytes of audio of one part: whatever opens ZIP files opens those of up to 65,535 files and 4 GiB.
+PART_FILES, PART_BYTES = 50_000, 4_000_000_000
+#: Bytes that are handed on at a time.
+SLICE_BYTES: Final = 2**20
+#: What a part says about rows that succeeded and whose object is gone.
+MISSING: Final = "missing.txt"
+#: Names that are not for audio.
+_TAKEN: Final = ("manifest.csv", "manifest.jsonl", MISSING)
+
+Line = dict[str, Any]
+
+
+def pack(bulk_id: str, settings: Settings) -> bool:
+    """Whether the bulk's archive is done with: packed now or before, or not wanted any more. False if another process
+    packs it: then look again later, for that process may die.
+
+    Raises:
+        StorageUnavailable, RedisUnavailable: one of them does not answer; nothing is left half-done, try again later.
+    """
+    client = connect(settings)
+    store = BulkStore(client, retention_s=settings.retention_s)
+    try:
+        with locked(client, keys.bulk_lock(bulk_id, "archive")) as check:
+            if check is None:
+                return False
+            while _is_wanted(bulk := store.find(bulk_id)):
+                assert bulk is not None
+                _pack(bulk, store, Storage(settings), settings, check)
+            return True
+    finally:
+        client.close()
+
+
+def _is_wanted(bulk: Bulk | None) -> bool:
+    """Whether there is something to pack, and nobody has packed it."""
+    return (
+        bulk is not None
+        and bulk.state in {SUCCEEDED, CANCELED}
+        and not bulk.dry_run
+        and bulk.archive_state not in {READY, FAILED}
+    )
+
+
+def _pack(bulk: Bulk, store: BulkStore, storage: Storage, settings: Settings, check: Callable[[], None]) -> None:
+    started = time.monotonic()
+    store.put(bulk.id, archive_state=PACKING)
+    try:
+        keys_of_parts = list(_parts(bulk, store, storage, settings.public_url or "", check))
+    except UnavailableError:
+        raise
+    except Exception:  # noqa: BLE001 - told where the client looks; trying again would end the same
+        store.put(bulk.id, archive_state=FAILED)
+        _log.exception("archive_failed", bulk_id=bulk.id)
+        return
+    now = store.find(bulk.id)
+    if now is None or now.retries != bulk.retries:
+        # Rows were tried again meanwhile: what was packed is not what the bulk is now.
+        return
+    store.put(bulk.id, archive_state=READY, archive_keys=keys_of_parts)
+    _log.info(
+        "archive_packed",
+        bulk_id=bulk.id,
+        files=bulk.succeeded,
+        parts=len(keys_of_parts),
+        took_s=round(time.monotonic() - started, 3),
+    )
+
+
+def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check: Callable[[], None]) -> Iterator[str]:
+    """Write all parts; their keys."""
+    results = Results(store, storage)
+    lines = (line for chunk in range(bulk.chunks) for line in results.chunk(bulk, chunk) if line.get("audio_key"))
+    files = fetched(storage, lines, lambda line: str(line["audio_key"]), lambda line: line.get("audio_bytes") or 0)
+    following = next(files, None)
+    number = 0
+    while number == 0 or following is not None:
+        number += 1
+        part = _Part(first=following, rest=files, check=check)
+        key = bulks.archive_key(bulk.id, number)
+        about = _manifests(bulk, results, base_url) if number == 1 else iter(())
+        zipped = _zipped(part.entries(about), datetime.fromtimestamp(bulk.created_at, UTC))
+        storage.put_stream(key, cast("IO[bytes]", Reader(zipped)), content_type="application/zip")
+        following = part.following
+        yield key
+
+
+def _manifests(bulk: Bulk, results: Results, base_url: str) -> Iterator[tuple[str, Iterable[bytes]]]:
+    for kind in ("csv", "jsonl"):
+        yield f"manifest.{kind}", manifest.with_addresses(results.pieces(bulk, kind), bulk, kind, base_url)
+
+
+class _Part:
+    """The files of one part, taken from all that are left until it is full."""
+
+    def __init__(
+        self,
+        *,
+        first: tuple[Line, bytes | None] | None,
+        rest: Iterator[tuple[Line, bytes | None]],
+        check: Callable[[], None],
+    ) -> None:
+        #: The first file of the next part; None if this is the last one.
+        self.following = first
+        self._rest = rest
+        self._check = check
+        self._names = {name.casefold() for name in _TAKEN}
+        self._missing: list[str] = []
+
+    def entries(self, about: Iterator[tuple[str, Iterable[bytes]]]) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Name and content of each file: first what is ``about`` the bulk, then audio."""
+        yield from about
+        files = size = 0
+        while self.following is not None:
+            line, body = self.following
+            size += len(body or b"")
+            if files and (files == PART_FILES or size > PART_BYTES):
+                break
+            files += 1
+            self._check()
+            if body is None:
+                self._missing.append(f"row {line['row']}, {line['id']}: {line['audio_key']}\n")
+            else:
+                yield self._unused(audio_name(line)), (body,)
+            self.following = next(self._rest, None)
+        if self._missing:
+            yield MISSING, (text.encode() for text in self._missing)
+
+    def _unused(self, name: str) -> str:
+        """The name, with a number if this part has it already (where upper and lower case are the same)."""
+        path, number = PurePosixPath(name), 1
+        while name.casefold() in self._names:
+            number += 1
+            name = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        self._names.add(name.casefold())
+        return name
+
+
+def _zipped(entries: Iterator[tuple[str, Iterable[bytes]]], at: datetime) -> Iterator[bytes]:
+    """A ZIP of the entries, stored as they are (audio does not get smaller), as pieces that follow each other."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name, at.timetuple()[:6])
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            # A manifest's length is known when it has been written; it may be beyond 2 GiB.
+            known = isinstance(content, Sequence)
+            info.file_size = sum(map(len, cast("Sequence[bytes]", content))) if known else 0
+            with archive.open(info, "w", force_zip64=not known) as file:
+                for piece in content:
+                    for start in range(0, len(piece), SLICE_BYTES):
+                        file.write(piece[start : start + SLICE_BYTES])
+                        yield sink.taken()
+        yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """Where the ZIP is written to: it cannot be gone back in, so sizes and checksums follow each file."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Take the bytes."""
+        self._written += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        """What was written since the last time."""
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+class Reader(io.RawIOBase):
+    """Pieces as a file that can be read once, from beginning to end. What making a piece raises, reading raises."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._left = b""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes; fewer only at the end."""
+        parts, wanted = [self._left], size if size >= 0 else 2**63
+        have = len(self._left)
+        while have < wanted and (piece := next(self._pieces, None)) is not None:
+            parts.append(piece)
+            have += len(piece)
+        whole = b"".join(parts)
+        self._left = whole[wanted:]
+        return whole[:wanted]

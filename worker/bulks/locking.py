@@ -1,0 +1,67 @@
+"""Work on a whole bulk that one process at a time may do: held for as long as that process lives, and no longer."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import redis
+
+from stentor import log
+from stentor.errors import UnavailableError
+from stentor.redis_client import redis_errors
+
+_log = log.get(__name__)
+
+#: How long a lock holds when nobody renews it, and how often it is renewed, in seconds.
+LOCK_S, RENEW_EVERY_S = 30.0, 5.0
+#: How long another's work is waited for, in seconds. Whoever just ends lets go within that.
+PATIENCE_S: Final = 3.0
+
+
+class LockLost(UnavailableError):
+    """Another process may be doing the same work by now."""
+
+    code = "lock_lost"
+
+
+@contextlib.contextmanager
+def locked(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]:
+    """A check that raises ``LockLost`` once the lock is no longer held; None if another process holds it.
+
+    It is renewed by a thread. A process that was killed has lost it after ``LOCK_S``.
+    """
+    lock = client.lock(key, timeout=LOCK_S, blocking_timeout=PATIENCE_S, thread_local=False)
+    with redis_errors():
+        held = lock.acquire()
+    if not held:
+        yield None
+        return
+    done, lost = threading.Event(), threading.Event()
+
+    def renew() -> None:
+        while not done.wait(RENEW_EVERY_S):
+            try:
+                lock.reacquire()
+            except redis.RedisError as exc:
+                # Redis that is away for a moment forgets no lock; one that says no has given it to another.
+                _log.warning("lock_not_renewed", key=key, reason=str(exc))
+                if isinstance(exc, redis.exceptions.LockError):
+                    lost.set()
+                    return
+
+    def check() -> None:
+        if lost.is_set():
+            raise LockLost(f"the lock {key} is no longer held")
+
+    thread = threading.Thread(target=renew, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield check
+    finally:
+        done.set()
+        thread.join()
+        with contextlib.suppress(redis.RedisError):
+            lock.release()
