@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import g, request
+from flask import current_app, g, request
 
+from api.limits import count
 from api.services import services
 from stentor.access import READ, SUBMIT, ApiKey
 from stentor.errors import KeyMissing, ScopeMissing
@@ -15,7 +16,7 @@ _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def scoped(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
-    """What a blueprint does before each request: find its key, and see whether that has the scope.
+    """What a blueprint does before each request: find its key, see whether that has the scope, and count.
 
     Requests that only look need the scope ``read``, all others the scope ``write``.
     """
@@ -23,6 +24,7 @@ def scoped(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
     def admit() -> None:
         authenticate()
         _demand(read if request.method in _LOOKS else write)
+        count(current_app, key())
 
     return admit
 

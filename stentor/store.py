@@ -12,14 +12,17 @@ import redis
 from stentor import keys
 from stentor.access import NO_LIMITS, Limits
 from stentor.doorbell import SYNTHESIS_QUEUE
-from stentor.errors import DailyCharsExceeded, JobNotFound, JobSettled, LimitError, TooManyWaiting
+from stentor.errors import JobNotFound, JobSettled, LimitError, TooManyWaiting
 from stentor.job import QUEUED, STATES, Job
 from stentor.lanes import Lane, LaneState
 from stentor.record import from_fields, to_items
 from stentor.redis_client import redis_errors, script, text_map
+from stentor.usage import too_many_chars
 
 #: Outcomes kept for requests that wait. One that reads slower than this many outcomes looks at its job anyway.
 EVENTS_KEPT = 10_000
+#: Seconds after which some of the jobs that wait have most likely been spoken.
+ROOM_AFTER_S = 5.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,10 +171,10 @@ def _limit(most: int | None) -> int:
 
 def _refusal(limits: Limits, which: str, there: int, more: int) -> LimitError:
     if which == "chars":
-        return DailyCharsExceeded(
-            f"the key has submitted {there} of its {limits.daily_chars} characters of today; {more} more are too many"
-        )
-    return TooManyWaiting(f"{there} jobs of the key wait, and {limits.waiting_jobs} may; {more} more are too many")
+        return too_many_chars(limits, there, more)
+    error = TooManyWaiting(f"{there} jobs of the key wait, and {limits.waiting_jobs} may; {more} more are too many")
+    error.retry_after_s = ROOM_AFTER_S
+    return error
 
 
 class Backlog:

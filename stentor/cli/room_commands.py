@@ -21,6 +21,8 @@ from stentor.settings import FILE_SUFFIX, PREFIX, Settings
 
 #: The variable in which ``worker.app`` finds its device.
 DEVICE_VARIABLE = "STENTOR_WORKER_DEVICE"
+#: One process submits as much as one core allows (Python has one lock); see docs/why/performance.md.
+API_WORKERS = 2
 #: A request with ``?wait=`` holds a thread while it waits, so there are more of them than cores.
 API_THREADS = 64
 #: How long the API finishes requests after SIGTERM.
@@ -34,7 +36,7 @@ API_KEEPALIVE_S = 75
 @click.command()
 @click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @click.option("--threads", default=API_THREADS, show_default=True, type=click.IntRange(1, 4096), help="Per process.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+@click.option("--workers", default=API_WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes.")
 def api(bind: str, threads: int, workers: int) -> None:
     """Run the HTTP API alone; Redis and S3 are where STENTOR_REDIS_URL and STENTOR_S3_ENDPOINT say."""
     _need("api", "flask", "flask_openapi3", "gunicorn")

@@ -99,7 +99,8 @@ def test_a_refusal_that_passes_is_not_remembered(http: FlaskClient, client: redi
     voices = text_map(client.hgetall(keys.VOICES))
     client.delete(keys.VOICES)
     refused(http.post("/v1/jobs", json={"text": TEXT}, headers=ONCE), 503, "voices_unknown")
-    client.hset(keys.VOICES, mapping=dict(voices))
+    for name, line in voices.items():
+        client.hset(keys.VOICES, name, line)
     assert http.post("/v1/jobs", json={"text": TEXT}, headers=ONCE).status_code == 202
 
 
