@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import httpx
 
-from stentor.errors import ApiUnavailable, StentorError
+from stentor.errors import ApiUnavailable, IdempotencyInFlight, StentorError
 
 #: States in which a job has its outcome.
 SETTLED = frozenset({"succeeded", "failed", "canceled"})
@@ -24,6 +24,9 @@ ANSWER_TIMEOUT_S = 60.0
 PATIENCE_S, PAUSE_S = 30.0, 0.5
 #: One request waits so long for an outcome; waiting longer takes more requests.
 WAIT_STEP_S = 20.0
+#: Failures after which nobody can have carried out the request, and those after which somebody may have.
+_NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout)
+_LOST = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
 
 
 class BatchJson(TypedDict):
@@ -90,9 +93,9 @@ class Problem(StentorError):
 class Client:
     """Talks to one API with one key. Safe for threads.
 
-    A service that is away, or answers 429 or 503, is tried again for ``patience_s``; a request whose answer was lost on
-    the way is not, for it may have been carried out. (So may a submission that a hanging Redis made a 503: its jobs are
-    then there twice, and cost twice.)
+    A service that is away, or answers 429 or 503, is tried again for ``patience_s``, unless it says that this would be
+    too early. So is a request whose answer was lost on the way: every POST carries an idempotency key, so that what had
+    been carried out is not carried out twice. (A DELETE is not sent again: the second would be refused.)
 
     Raises:
         ApiUnavailable: from every method, when the API does not answer.
@@ -204,18 +207,22 @@ class Client:
     def _request(self, method: str, path: str, *, extra_s: float = 0, **rest: Any) -> httpx.Response:
         deadline = time.monotonic() + self._patience_s
         timeout = httpx.Timeout(ANSWER_TIMEOUT_S + extra_s, connect=CONNECT_TIMEOUT_S)
+        # The same at every try.
+        headers = {"Idempotency-Key": secrets.token_hex(16)} if method == "POST" else {}
+        repeatable = _NEVER_ARRIVED if method == "DELETE" else _LOST
         while True:
             with self._transport_errors():
                 try:
-                    answer = self._http.request(method, path, timeout=timeout, **rest)
-                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    answer = self._http.request(method, path, timeout=timeout, headers=headers, **rest)
+                except repeatable:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(PAUSE_S)
                     continue
-            if answer.status_code not in (429, 503) or time.monotonic() > deadline:
+            pause_s = _retry_after_s(answer)
+            if not _passes(answer) or time.monotonic() + pause_s > deadline:
                 break
-            time.sleep(_retry_after_s(answer))
+            time.sleep(pause_s)
         if answer.is_error:
             raise _problem(answer)
         return answer
@@ -230,8 +237,15 @@ class Client:
 
 def _retry_after_s(answer: httpx.Response) -> float:
     with contextlib.suppress(ValueError):
-        return min(10.0, max(0.1, float(answer.headers.get("Retry-After", ""))))
+        return max(0.1, float(answer.headers.get("Retry-After", "")))
     return PAUSE_S
+
+
+def _passes(answer: httpx.Response) -> bool:
+    """Whether the refusal ends by itself: a limit, a neighbour that is away, or an earlier try that is still at it."""
+    return answer.status_code in (429, 503) or (
+        answer.status_code == 409 and _problem(answer).code == IdempotencyInFlight.code
+    )
 
 
 def _problem(answer: httpx.Response) -> Problem:
