@@ -91,7 +91,7 @@ StentorError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -223,8 +223,8 @@ class BulkError(RequestError):
     row: int = 0
     #: The column that it is about; empty for the whole row.
     column: str = ""
-    #: All that was found until then, each ``{row, column, code, detail}``; the first hundred.
-    errors: Sequence[Mapping[str, Any]] = ()
+    #: All that was found until then, each a dataclass of row, column, code and detail; the first hundred.
+    errors: Sequence[Any] = ()
 
 
 class FileEmpty(BulkError):

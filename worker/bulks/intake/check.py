@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -43,8 +42,8 @@ def check_file(
     every 1000 rows. Memory does not grow with the file; a scratch file beside ``errors_path`` does.
 
     Raises:
-        BulkError: the file cannot be read, or not to its end. Its ``errors`` are what a report would have, this error
-            the last of them; ``errors_path`` has it, too.
+        BulkError: the file cannot be read, or not to its end. Its ``errors`` are Faults as a report has them, its own
+            the last; ``errors_path`` has it, too.
         UnavailableError: what ``voices`` raises, and so is all else that is no RequestError; trying again later helps.
     """
     place = Place(max_chars=ROW_CHARS + ROW_TEXTS * options.max_text_chars)
@@ -111,6 +110,5 @@ def _refused(found: Sequence[Fault], error: BulkError, faults: Faults) -> BulkEr
     """The error of a file that cannot be read, with all that was found."""
     faults.add(*found)
     error.row, error.column = found[0].row, found[0].column
-    kept = [*faults.first[: FIRST_ERRORS - len(found)], *found] if error.row else faults.first
-    error.errors = [dataclasses.asdict(fault) for fault in kept]
+    error.errors = tuple(faults.first if found[0] in faults.first else [*faults.first[: FIRST_ERRORS - 1], *found])
     return error

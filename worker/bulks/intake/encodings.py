@@ -14,11 +14,18 @@ from stentor.errors import FileEncoding, FileUnreadable, RowMalformed
 UTF_8: Final = "utf-8"
 GB18030: Final = "gb18030"
 _SAVE_AS: Final = "save the file as UTF-8"
-_BOMS: Final = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_BOMS: Final = (
+    (codecs.BOM_UTF8, UTF_8),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    ("\ufeff".encode(GB18030), GB18030),
+)
 #: Every bulk has this somewhere in its header, or in each of its lines.
 _TEXT: Final = "text"
 #: Share of NUL bytes beyond which it is no text of one byte per letter with a slip in it.
 _BINARY_NULS: Final = 0.01
+#: Share of control characters beyond which what is no UTF-8 is no text at all.
+_BINARY_CONTROLS: Final = 0.03
 #: The most frequent characters: every second or third of a Chinese text is one of them. What is not Chinese, decoded
 #: as if it were, has them by chance only, about 1 in 30.
 _COMMON_HANZI: Final = frozenset(
@@ -62,7 +69,7 @@ def detect(sample: bytes, *, whole: bool) -> Encoding:
     and reads like Chinese.
 
     Raises:
-        FileEncoding: it is no encoding that is read here.
+        FileEncoding: it is UTF-32.
         FileUnreadable: it is no text.
     """
     if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -91,38 +98,31 @@ def _utf_16(sample: bytes) -> str | None:
 
 
 def _narrow(sample: bytes, *, whole: bool) -> str:
-    error = _fault(sample, UTF_8, whole=whole)
-    if error is None:
+    if _is(sample, UTF_8, whole=whole):
         return UTF_8
     seen = sample.decode(UTF_8, "replace")
     wrong = seen.count("\ufffd")
     right = sum(not char.isascii() for char in seen) - wrong
     if right > wrong:
         return UTF_8
-    if _fault(sample, GB18030, whole=whole) is None and _chinese(sample):
+    if _is(sample, GB18030, whole=whole) and _chinese(sample):
         return GB18030
-    if wrong > len(seen) * 0.2 and not right and _controls(sample) > len(sample) * 0.05:
+    if _controls(sample) > len(sample) * _BINARY_CONTROLS:
         raise FileUnreadable("the file is binary; CSV, TSV or JSON Lines is wanted, plain or gzip")
-    if right:
-        return UTF_8
-    raise _wrong_byte(error, at=error.start, encoding=UTF_8, where=_line_of(sample, error.start))
-
-
-def _line_of(sample: bytes, at: int) -> str:
-    ends = max(sample.count(b"\n", 0, at), sample.count(b"\r", 0, at))
-    return f"line {ends + 1}"
+    # Whatever it is, reading it as UTF-8 finds the row and the byte.
+    return UTF_8
 
 
 def _controls(sample: bytes) -> int:
     return sum(map(sample.count, (bytes((code,)) for code in (*range(9), *range(14, 32)))))
 
 
-def _fault(sample: bytes, encoding: str, *, whole: bool) -> UnicodeDecodeError | None:
+def _is(sample: bytes, encoding: str, *, whole: bool) -> bool:
     try:
         codecs.getincrementaldecoder(encoding)("strict").decode(sample, final=whole)
-    except UnicodeDecodeError as exc:
-        return exc
-    return None
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _chinese(sample: bytes) -> bool:
@@ -140,10 +140,9 @@ def _chinese(sample: bytes) -> bool:
 
 
 def _wrong_byte(error: UnicodeDecodeError, *, at: int, encoding: str, where: str) -> FileEncoding:
-    code = " ".join(f"{byte:02X}" for byte in error.object[error.start : error.start + 2])
     return FileEncoding(
-        f"byte {at} of the file, in {where}, is where {encoding.upper()} ends: {code or 'nothing'} ({error.reason}); "
-        f"one encoding throughout is wanted, UTF-8, UTF-16 or GB18030: {_SAVE_AS}"
+        f"byte {at} of the file (counted from 0), in {where}, is 0x{error.object[error.start]:02X}, which is no "
+        f"{encoding.upper()} there ({error.reason}); UTF-8, UTF-16 or GB18030 throughout is wanted: {_SAVE_AS}"
     )
 
 

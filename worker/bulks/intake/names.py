@@ -53,7 +53,9 @@ def file_name(name: str, *, extension: str) -> str:
     if not (len(path) <= MAX_PART_BYTES and _PLAIN.fullmatch(path)):
         _check_parts(path, whole=name)
     stem, dot, end = path.rpartition(".")
-    if dot and end.lower() in _AUDIO and "/" not in end:
+    if "/" in stem and "." in stem:
+        _check_folders(path, whole=name)
+    if dot and end.lower() in _AUDIO:
         if end.lower() != extension:
             raise FilenameUnsafe(f"the file name {shown(name)} ends in '.{end}', but the row's format is {extension!r}")
         if not stem or stem.endswith("/"):
@@ -71,6 +73,13 @@ def _check_parts(path: str, *, whole: str) -> None:
         raise FilenameUnsafe(f"the file name {shown(whole)} begins with '/'; a path within the bulk's folder is wanted")
     for part in path.split("/"):
         check_part(part, whole=whole)
+
+
+def _check_folders(path: str, *, whole: str) -> None:
+    """Let no folder have the name that a file may have: nobody could unpack both."""
+    for folder in path.split("/")[:-1]:
+        if folder.rpartition(".")[2].lower() in FORMATS:
+            raise FilenameUnsafe(f"the file name {shown(whole)} has the folder {shown(folder)}, which is a file's name")
 
 
 def check_part(part: str, *, whole: str) -> None:

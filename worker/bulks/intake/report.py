@@ -15,6 +15,8 @@ SKIP: Final = "skip"
 FIRST_ERRORS: Final = 100
 #: Names of voices, and of metadata, that a report lists at most.
 MOST_NAMES: Final = 1000
+#: Longest name of a column that is shown.
+MOST_NAME_CHARS: Final = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Options:
     believed, but for the voice: it is looked up.
     """
 
-    #: The name that the file came with; only errors speak of it.
+    #: The name that the file came with. What the file is, it says itself.
     name: str = ""
     #: What rows get that do not say it themselves.
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -63,7 +65,7 @@ class Fault:
     @classmethod
     def of(cls, error: StentorError, *, row: int, column: str = "") -> Fault:
         """The fault that an error names; a lone surrogate in its sentence is written as an escape."""
-        return cls(row=row, column=_writable(column), code=error.code, detail=_writable(error.detail))
+        return cls(row=row, column=_writable(column[:MOST_NAME_CHARS]), code=error.code, detail=_writable(error.detail))
 
 
 def _writable(text: str) -> str:

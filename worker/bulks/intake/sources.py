@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import re
 import zlib
@@ -16,6 +15,8 @@ from stentor.errors import FileEmpty, FileTooLarge, FileUnreadable
 BLOCK_BYTES: Final = 2**18
 #: Bytes from which it is told what a file is.
 SAMPLE_BYTES: Final = 2**20
+#: Parts that a gzip may be put together of; each costs time. Tools that pack in parallel make one of every 64 KiB.
+MAX_MEMBERS: Final = 65_536
 _GZIP: Final = b"\x1f\x8b"
 _SAVE_AS: Final = "save it as CSV (UTF-8), then send that"
 _PACKED: Final = rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|BZh[1-9]1AY&SY|\xfd7zXZ\x00|\x28\xb5\x2f\xfd"
@@ -56,17 +57,46 @@ def blocks(path: Path, *, max_bytes: int) -> Iterator[bytes]:
 def _unpacked(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     unpacked = 0
     try:
-        with gzip.GzipFile(fileobj=file) as stream:
-            while block := stream.read(BLOCK_BYTES):
-                unpacked += len(block)
-                if unpacked > max_bytes:
-                    raise FileTooLarge(
-                        f"the file unpacks to more than {max_bytes} bytes, and was read no further; "
-                        f"at most {max_bytes} are allowed"
-                    )
-                yield block
-    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        for block in _inflated(file):
+            unpacked += len(block)
+            if unpacked > max_bytes:
+                raise FileTooLarge(
+                    f"the file unpacks to more than {max_bytes} bytes, and was read no further; "
+                    f"at most {max_bytes} are allowed"
+                )
+            yield block
+    except (EOFError, zlib.error) as exc:
         raise FileUnreadable(f"the file is gzip that breaks after {unpacked} unpacked bytes: {exc}") from exc
+
+
+def _inflated(file: BinaryIO) -> Iterator[bytes]:
+    """What gzip unpacks to, also if it is several members one after the other (RFC 1952), with zeros behind them.
+
+    ``gzip.GzipFile`` reads the name in a header byte by byte, and a header may be a gigabyte.
+
+    Raises:
+        EOFError: it is cut off.
+        zlib.error: it is broken.
+    """
+    packed = b""
+    for _ in range(MAX_MEMBERS):
+        inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        full = False
+        while not inflate.eof:
+            packed = packed or (b"" if full else file.read(BLOCK_BYTES))
+            if not packed and not full:
+                raise EOFError("it is cut off")
+            block = inflate.decompress(packed, BLOCK_BYTES)
+            packed, full = inflate.unconsumed_tail, len(block) == BLOCK_BYTES
+            if block:
+                yield block
+        packed = inflate.unused_data.lstrip(b"\x00")
+        while not packed:
+            read = file.read(BLOCK_BYTES)
+            if not read:
+                return
+            packed = read.lstrip(b"\x00")
+    raise zlib.error(f"it has more than {MAX_MEMBERS} members")
 
 
 def sampled(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:

@@ -29,26 +29,26 @@ class Sums:
         self._audio_s = 0.0
         self._good = 0
         self.rows = 0
-        #: Whether any good row belongs to a group.
+        #: Whether any row belongs to a group.
         self.groups = False
 
     def add(self, rows: Sequence[CheckedRow]) -> None:
         """Take rows into account whose faults are all known."""
         self.rows += len(rows)
         for row in rows:
+            line = row.line
+            self.groups = self.groups or "group" in line
             if row.faults:
                 continue
-            line = row.line
             chars = len(line["text"])
             self._good += 1
             self._chars += chars
             self._audio_s += chars / (CHARS_PER_S * line["speed"])
             self._voices[line["voice"]] += 1
-            self.groups = self.groups or "group" in line
 
     def report(self, table: Table, encoding: Encoding, *, faults: Faults, chunks: int) -> Report:
         """The report on a file that was read to its end."""
-        columns = tuple(name for name in table.columns)[:MOST_NAMES]
+        columns = tuple(table.columns)[:MOST_NAMES]
         return Report(
             rows=self.rows,
             good_rows=self._good,

@@ -13,7 +13,7 @@ from typing import Any, Final
 from stentor.errors import BulkError, FileEmpty, FileUnreadable, RowMalformed
 from worker.bulks.intake.columns import KNOWN, MOST_COLUMNS, TEXT, check_header, slip_of
 from worker.bulks.intake.encodings import Place
-from worker.bulks.intake.names import unprintable
+from worker.bulks.intake.names import shown, unprintable
 from worker.bulks.intake.report import MOST_NAMES
 
 #: What parts columns, the most likely first.
@@ -21,7 +21,7 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 #: Longest header line, in characters. With all names as long as they may be it has about 2,000.
 MAX_HEADER_CHARS: Final = 65_536
 #: The line with which Excel is told what parts the columns.
-_SEP: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SEP: Final = re.compile(r'"?sep=([^\w\s"\x00]|\t)"?', re.IGNORECASE)
 _NO_TABLE: Final = "CSV, TSV or JSON Lines is wanted, plain or gzip"
 
 #: What a row says, by column, without columns that are empty; or why nobody can tell.
@@ -189,14 +189,16 @@ def _json_said(error: ValueError | RecursionError) -> str:
         return "it is nested too deeply"
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at character {error.colno}"
+    # Python's own sentence about a number of thousands of digits goes on with advice.
     return str(error).partition(";")[0]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it has {max(names, key=names.count)!r} twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it has {shown(name)} twice")
+        found[name] = value
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 import unicodedata
@@ -32,8 +33,8 @@ class Across:
         for table in ("ids", "filenames"):
             self._db.execute(f"CREATE TABLE {table} (key TEXT PRIMARY KEY, row INTEGER) WITHOUT ROWID")
         self._db.execute(
-            "CREATE TABLE groups (key TEXT PRIMARY KEY, name TEXT, format TEXT, rows INTEGER, first_row INTEGER, "
-            "last_row INTEGER) WITHOUT ROWID"
+            'CREATE TABLE groups (key TEXT PRIMARY KEY, "group" TEXT, "rows" INTEGER, first_row INTEGER, '
+            'last_row INTEGER, "format" TEXT) WITHOUT ROWID'
         )
         self._db.execute("BEGIN")
 
@@ -77,38 +78,55 @@ class Across:
                 del row.line[column]
 
     def _group(self, rows: Sequence[CheckedRow]) -> None:
-        groups: dict[str, list[str | int]] = {}
+        groups: dict[str, _Group] = {}
         for row in rows:
-            name, kind = row.line["group"], row.line["format"]
-            key = _folded(name)
-            group = groups.get(key) or self._known(key)
-            if group is None:
-                group = [name, kind, 0, row.number, row.number]
+            key = _folded(row.line["group"])
+            group = groups.get(key) or self._known(key) or _Group(row.line["group"], 0, row.number, row.number, None)
             groups[key] = group
-            if group[0] != name:
-                seen = f"group is {shown(name)}, and row {group[3]} has it as {shown(group[0])}"
-                row.wrong("group", FieldInvalid(f"{seen}; one spelling is wanted, as files are called so"))
-            elif group[1] != kind:
-                seen = f"the row's format is {kind!r}, and that of row {group[3]} of the same group is {group[1]!r}"
-                row.wrong("format", FieldInvalid(f"{seen}; one for all of a group is wanted"))
-            if not row.faults:
-                group[2], group[4] = int(group[2]) + 1, row.number
-        self._db.executemany(
-            "INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?, ?, ?)", [(key, *group) for key, group in groups.items()]
-        )
+            group.take(row)
+        values = [(key, *dataclasses.astuple(group)) for key, group in groups.items()]
+        self._db.executemany("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def _known(self, key: str) -> list[str | int] | None:
-        found = self._db.execute("SELECT name, format, rows, first_row, last_row FROM groups WHERE key = ?", (key,))
-        row = found.fetchone()
-        return list(row) if row else None
+    def _known(self, key: str) -> _Group | None:
+        found = self._db.execute(f"SELECT {_GROUP_FIELDS} FROM groups WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        return _Group(*found) if found else None
 
     def groups(self) -> Iterator[str]:
-        """A line of JSON for each group that has good rows, in the order of their first rows."""
-        names = ("group", "rows", "first_row", "last_row", "format")
-        for values in self._db.execute(
-            "SELECT name, rows, first_row, last_row, format FROM groups WHERE rows > 0 ORDER BY first_row"
-        ):
-            yield json.dumps(dict(zip(names, values, strict=True)), ensure_ascii=False) + "\n"
+        """A line of JSON for each group, in the order of their first rows. Rows with faults are counted in."""
+        for values in self._db.execute(f"SELECT {_GROUP_FIELDS} FROM groups ORDER BY first_row"):  # noqa: S608
+            group = dataclasses.asdict(_Group(*values))
+            yield json.dumps(group | {"format": group["format"] or "wav"}, ensure_ascii=False) + "\n"
+
+
+@dataclasses.dataclass(slots=True)
+class _Group:
+    """The rows of one group so far."""
+
+    group: str
+    rows: int
+    first_row: int
+    last_row: int
+    #: That of its good rows; None as long as there are none.
+    format: str | None
+
+    def take(self, row: CheckedRow) -> None:
+        """Count a row in, or note what is wrong with its being here."""
+        name, kind = row.line["group"], row.line["format"]
+        if self.group != name:
+            seen = f"group is {shown(name)}, and row {self.first_row} has it as {shown(self.group)}"
+            row.wrong("group", FieldInvalid(f"{seen}; one spelling is wanted, as files are called so"))
+            del row.line["group"]
+            return
+        if not row.faults:
+            self.format = self.format or kind
+            if kind != self.format:
+                seen = f"the row's format is {kind!r}, and the group {shown(name)} begins with {self.format!r}"
+                row.wrong("format", FieldInvalid(f"{seen}; one for all of a group is wanted"))
+        self.rows += 1
+        self.last_row = row.number
+
+
+_GROUP_FIELDS: Final = ", ".join(f'"{field.name}"' for field in dataclasses.fields(_Group))
 
 
 def _folded(name: str) -> str:

@@ -106,8 +106,9 @@ def client_id(value: Any) -> str:
     found = str(value) if type(value) is int and abs(value) < 10**40 else text_of("id", value)
     if len(found) > MAX_ID_CHARS:
         raise FieldInvalid(f"id has {len(found)} characters; at most {MAX_ID_CHARS} are allowed")
-    if not found.strip() or (char := unprintable(found)):
-        seen = f"has the character U+{ord(char):04X}" if found.strip() and char else "has nothing visible"
+    char = unprintable(found)
+    if char or found.isspace():
+        seen = f"has the character U+{ord(char):04X}" if char else "has nothing visible"
         raise FieldInvalid(f"id {shown(found)} {seen}; letters, numbers and signs are wanted")
     return found
 
