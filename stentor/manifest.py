@@ -60,27 +60,27 @@ def rows_of(storage: Storage, bulk_id: str, chunk: int) -> list[dict[str, Any]]:
 def entry(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> dict[str, Any]:
     """The line of one row. Without an outcome it is queued, or canceled with its bulk."""
     job_id = bulks.job_id(bulk.id, row["row"])
-    job = from_fields(Job, {**_asked(bulk, row), **(outcome or {})})
-    state = job.state if outcome else CANCELED if bulk.state == CANCELED else QUEUED
+    known = outcome or {"state": CANCELED if bulk.state == CANCELED else QUEUED}
+    settled_at = known.get("settled_at")
     return {
         "row": row["row"],
         "id": row.get("id") or job_id,
-        "state": state,
-        "audio_key": job.audio_key,
-        "audio_url": f"/v1/jobs/{job_id}/audio" if job.audio_key else None,
-        "audio_s": job.audio_s,
-        "audio_bytes": job.audio_bytes,
-        "sha256": job.sha256,
-        "error_code": job.error_code,
-        "error_detail": job.error_detail,
-        "settled_at": _time(job.settled_at),
-        "device": job.device,
-        "attempts": job.attempts,
-        "cached": job.cached,
-        "quality": dict(job.quality) if job.quality else None,
-        "seed": job.seed,
-        "voice": job.voice,
-        "format": job.format,
+        "state": known["state"],
+        "audio_key": known.get("audio_key"),
+        "audio_url": f"/v1/jobs/{job_id}/audio" if "audio_key" in known else None,
+        "audio_s": float(known["audio_s"]) if "audio_s" in known else None,
+        "audio_bytes": int(known["audio_bytes"]) if "audio_bytes" in known else None,
+        "sha256": known.get("sha256"),
+        "error_code": known.get("error_code"),
+        "error_detail": known.get("error_detail"),
+        "settled_at": _time(float(settled_at)) if settled_at else None,
+        "device": known.get("device"),
+        "attempts": int(known.get("attempts", 0)),
+        "cached": known.get("cached") == "true",
+        "quality": json.loads(known["quality"]) if "quality" in known else None,
+        "seed": row["seed"],
+        "voice": row["voice"],
+        "format": row["format"],
         "filename": row.get("filename"),
         "group": row.get("group"),
         "job_id": job_id,

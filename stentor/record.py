@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,12 @@ Record = TypeVar("Record", bound="DataclassInstance")
 
 def encode(value: Any) -> str:
     """A value as text: JSON, but for what is text already."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):
+        return value
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        # What JSON has for them, ten times as fast: a bulk has millions.
+        return repr(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def to_fields(record: DataclassInstance) -> dict[str, str]:
@@ -44,4 +50,5 @@ def _decoders(kind: type[DataclassInstance]) -> dict[str, Callable[[str], Any]]:
 def _decoder(annotation: str) -> Callable[[str], Any]:
     if annotation.startswith("tuple"):
         return lambda raw: tuple(json.loads(raw))
-    return str if annotation.removesuffix(" | None") == "str" else json.loads
+    plain: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+    return plain.get(annotation.removesuffix(" | None"), json.loads)
