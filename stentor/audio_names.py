@@ -12,6 +12,8 @@ from stentor.formats import FORMATS
 PART_BYTES: Final = 120
 #: Signs beside letters and digits that a name keeps. None of them leads anywhere or means something to a shell.
 _KEPT: Final = frozenset("-_.+=@ ")
+#: Signs that lead somewhere, or that some file systems refuse.
+_REFUSED: Final = frozenset('<>:"|?*\\/')
 #: Names that Windows keeps for devices, whatever their ending.
 _DEVICES: Final = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
@@ -31,5 +33,17 @@ def safe_part(text: str) -> str:
 def audio_name(line: Mapping[str, Any]) -> str:
     """The relative path of the audio of a line of the manifest: its ``filename``, or ``<row>-<id>.<ending>``."""
     if line.get("filename"):
-        return "/".join(safe_part(part) for part in str(line["filename"]).replace("\\", "/").split("/") if part) or "_"
+        # Checking has let it pass. Who writes files by it does not depend on that.
+        parts = str(line["filename"]).split("/")
+        return "/".join(part if _is_harmless(part) else safe_part(part) for part in parts if part) or "_"
     return f"{line['row']}-{safe_part(str(line['id']))}.{FORMATS[line['format']].extension}"
+
+
+def _is_harmless(part: str) -> bool:
+    return (
+        part.isprintable()
+        and not _REFUSED.intersection(part)
+        and part == part.strip(" .")
+        and part.partition(".")[0].casefold() not in _DEVICES
+        and len(part.encode("utf-8", "replace")) <= 2 * PART_BYTES
+    )

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -133,13 +133,24 @@ class Storage:
         Raises:
             Exception: what reading ``source`` raised; nothing of the object is left then.
         """
+        kept = dict(facts or {})
+        first = source.read(PART_BYTES)
+        if len(first) < PART_BYTES:
+            with storage_errors():
+                self.client.put_object(Bucket=self.bucket, Key=key, Body=first, ContentType=content_type, Metadata=kept)
+            return
         parts = TransferConfig(
             multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARTS_IN_MEMORY - 1
         )
         parts.max_in_memory_upload_chunks = PARTS_IN_MEMORY
         with storage_errors():
-            about = {"ContentType": content_type, "Metadata": dict(facts or {})}
-            self.client.upload_fileobj(source, self.bucket, key, ExtraArgs=about, Config=parts)
+            self.client.upload_fileobj(
+                cast("IO[bytes]", _Joined(first, source)),
+                self.bucket,
+                key,
+                ExtraArgs={"ContentType": content_type, "Metadata": kept},
+                Config=parts,
+            )
 
     def facts(self, key: str) -> dict[str, str] | None:
         """What was kept with an object; None if there is no such object."""
@@ -178,7 +189,7 @@ class Storage:
                 file.write(piece)
 
     def stream(self, key: str, *, bucket: str | None = None) -> Iterator[bytes]:
-        """The bytes of an object, by default one of our bucket, in pieces; it is opened at once, so that a missing one is found here.
+        """The bytes of an object, by default one of our bucket, in pieces; a missing one is found here, not later.
 
         Raises:
             AudioNotFound: there is no such object.
@@ -209,3 +220,20 @@ class Storage:
 def _pieces(body: StreamingBody) -> Iterator[bytes]:
     with storage_errors():
         yield from body.iter_chunks(STREAM_BYTES)
+
+
+class _Joined:
+    """What was read of a file already, and then the file."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._first:
+            return self._rest.read(size)
+        if size < 0 or size > len(self._first):
+            whole, self._first = self._first, b""
+            return whole + self._rest.read(size - len(whole) if size >= 0 else -1)
+        part, self._first = self._first[:size], self._first[size:]
+        return part

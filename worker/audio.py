@@ -27,6 +27,8 @@ _CODECS = {
 }
 #: The serial number of our Ogg streams. libsndfile draws one from the clock; it only has to be unique in its file.
 _OGG_SERIAL = b"STNT"
+#: Samples of 16 bits that a WAV can count. Longer ones are RF64 (EBU Tech 3306), which most programs read.
+WAV_SAMPLES = 2**31 - 1024
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -87,17 +89,20 @@ def write_file(
     path: Path,
     blocks: Iterable[NDArray[np.int16]],
     *,
+    samples: int,
     sample_rate_hz: int,
     format: str,  # noqa: A002 - as of encode
 ) -> None:
     """Write blocks of samples (int16, shape (samples,)) as one file of a rate that the format knows; any length.
 
+    ``samples`` is how many there are in all blocks together.
+
     Raises:
         AudioUnencodable: the codec refuses.
     """
     container, codec = _CODECS[format]
-    # Beyond 4 GiB a WAV needs another header; RF64 is a plain WAV as long as it is smaller.
-    container = "RF64" if container == "WAV" else container
+    if container == "WAV" and samples > WAV_SAMPLES:
+        container = "RF64"
     try:
         with soundfile.SoundFile(
             path, "w", samplerate=sample_rate_hz, channels=1, format=container, subtype=codec

@@ -21,7 +21,7 @@ from stentor.bulk import Bulk
 from stentor.errors import IdDuplicate, StentorError
 from stentor.settings import Settings
 from stentor.storage import Storage
-from tests.bulk_bench import BulkBench, all_succeeded, failed, succeeded
+from tests.bulks import BulkBench, all_succeeded, failed, succeeded
 from tests.integration.test_jobs_api import refused
 from tests.stack import eventually
 

@@ -131,6 +131,8 @@ class _Joiner:
         self._index = self._described()
         self._open: dict[str, _Group] = {}
         self._made = 0
+        #: Whether an earlier run may have joined some.
+        self._again = bulk.retries > 0 or bulk.groups_state == JOINING
 
     def run(self, report: Path, check: Callable[[], None]) -> int:
         """Join all groups and write what came of each into ``report``; how many there were."""
@@ -181,7 +183,7 @@ class _Joiner:
             format=form,
             key=key,
             samples=self._folder / f"{self._made}.s16",
-            known=self._storage.facts(key),
+            known=self._storage.facts(key) if self._again else None,
         )
         return described
 
@@ -224,7 +226,9 @@ class _Joiner:
     def _encode(self, group: _Group) -> dict[str, str]:
         path = group.samples.with_suffix(f".{group.format}")
         with group.samples.open("rb") as source:
-            audio.write_file(path, _blocks(source), sample_rate_hz=group.rate_hz, format=group.format)
+            audio.write_file(
+                path, _blocks(source), samples=group.length, sample_rate_hz=group.rate_hz, format=group.format
+            )
         group.samples.unlink()
         with path.open("rb") as file:
             facts = {
