@@ -62,7 +62,7 @@ class UsageStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._charge = script(client, "charge")
+        self._count = script(client, "count_characters")
 
     def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits) -> None:
         """Count characters that no submission of jobs counts: those of a bulk, when it is accepted.
@@ -72,7 +72,7 @@ class UsageStore:
         """
         most = -1 if limits.daily_chars is None else limits.daily_chars
         with redis_errors():
-            used = self._charge(
+            used = self._count(
                 keys=[keys.usage(key_id, int(time.time() // DAY_S)), keys.users(owner)],
                 args=[key_id, chars, most, KEPT_DAYS * DAY_S],
             )
