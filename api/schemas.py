@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from stentor.devices import DeviceStatus
 from stentor.formats import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from stentor.job import DEFAULT_SEED, MAX_SPEED, MIN_SPEED, Job
+from stentor.webhooks import MAX_URL_CHARS
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled"]
 Priority = Literal["interactive", "standard", "bulk"]
@@ -42,6 +43,9 @@ class JobRequest(BaseModel):
     cache: bool = Field(True, description="`false`: speak it even if an equal job has been spoken.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict, max_length=16, description="Yours; comes back with the job."
+    )
+    webhook_url: str | None = Field(
+        None, max_length=MAX_URL_CHARS, description="Is told the outcome, beside your endpoints."
     )
 
 
@@ -96,6 +100,7 @@ class JobOut(BaseModel):
     sample_rate_hz: int | None
     priority: Priority
     metadata: dict[str, str]
+    webhook_url: str | None
     created_at: datetime
     started_at: datetime | None
     settled_at: datetime | None
@@ -132,6 +137,7 @@ class JobOut(BaseModel):
                 "sample_rate_hz": job.sample_rate_hz,
                 "priority": job.priority,
                 "metadata": dict(job.metadata),
+                "webhook_url": job.webhook_url,
                 "created_at": _time(job.created_at),
                 "started_at": _time(job.started_at),
                 "settled_at": _time(job.settled_at),
@@ -233,6 +239,15 @@ class FieldErrorOut(BaseModel):
     detail: str
 
 
+class RowErrorOut(BaseModel):
+    """One thing that is wrong with a file."""
+
+    row: int = Field(description="Counted from 1 after the header; 0 is the header, or the whole file.")
+    column: str = Field(description="Empty when the whole row is meant.")
+    code: str
+    detail: str
+
+
 class ProblemOut(BaseModel):
     """An error, as RFC 9457 has it."""
 
@@ -242,7 +257,10 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     retryable: bool
-    errors: list[FieldErrorOut] | None = None
+    errors: list[FieldErrorOut | RowErrorOut] | None = None
+    bulk_id: str | None = Field(None, description="Of a file that was refused.")
+    errors_url: str | None = Field(None, description="All errors of that file.")
+    error_counts: dict[str, int] | None = Field(None, description="How often the file has which error.")
 
 
 class JobPath(BaseModel):

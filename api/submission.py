@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from api.idempotency import new_id
@@ -16,6 +17,7 @@ from stentor.lanes import Lane
 from stentor.settings import Settings
 from stentor.text import clean
 from stentor.voice import Voice
+from stentor.webhooks import RESOLVE_S, check_url
 
 
 def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services, many: bool) -> list[Job]:
@@ -23,7 +25,7 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
 
     Raises:
         TooManyJobs: more requests than one submission may have.
-        Invalid: texts or voices that are wrong; all of them are named.
+        Invalid: texts, voices or URLs that are wrong; all of them are named.
         VoicesUnknown, RedisUnavailable: voices cannot be looked up.
     """
     most = services.settings.max_jobs_per_request
@@ -31,6 +33,7 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
         raise TooManyJobs(f"the request has {len(requests)} jobs; at most {most} are wanted")
     jobs: list[Job] = []
     wrong: list[dict[str, str]] = []
+    urls = _Urls(services.settings.webhook_allow)
     for at, request in enumerate(requests):
         place = f"jobs.{at}." if many else ""
         try:
@@ -38,6 +41,8 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
             text = clean(request.text, max_chars=services.settings.max_text_chars)
             field = "voice"
             voice = services.voices.get(request.voice or services.settings.default_voice, key.owner)
+            field = "webhook_url"
+            urls.check(request.webhook_url)
         except RequestError as exc:
             wrong.append({"field": f"{place}{field}", "code": exc.code, "detail": exc.detail})
             continue
@@ -46,6 +51,21 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
     if wrong:
         raise Invalid(wrong)
     return jobs
+
+
+class _Urls:
+    """Checks the URLs of one request, each once. All their names together are waited for as long as one."""
+
+    def __init__(self, allow: str | None) -> None:
+        self._allow = allow
+        self._until = time.monotonic() + RESOLVE_S
+        self._good: set[str] = set()
+
+    def check(self, url: str | None) -> None:
+        """Refuse a URL that must not be called."""
+        if url is not None and url not in self._good:
+            check_url(url, self._allow, until=self._until)
+            self._good.add(url)
 
 
 def _job(request: JobRequest, *, job_id: str, text: str, voice: Voice, key: ApiKey, settings: Settings) -> Job:
@@ -76,5 +96,6 @@ def _job(request: JobRequest, *, job_id: str, text: str, voice: Voice, key: ApiK
         sample_rate_hz=request.sample_rate_hz,
         priority=request.priority,
         metadata=request.metadata,
+        webhook_url=request.webhook_url,
         fingerprint=equal if request.cache and settings.cache == "on" else None,
     )

@@ -56,14 +56,20 @@ class WebhookStore:
     # --- endpoints
 
     def add(self, endpoint: Endpoint) -> Endpoint:
-        """Put an endpoint down; events from now on are for it.
+        """The endpoint, put down; events from now on are for it. One of this id that is there already stays as it is.
 
         Raises:
             TooManyWebhooks: the owner has as many as may be.
         """
         key = keys.webhooks(endpoint.owner)
 
+        known: list[Endpoint] = []
+
         def put(pipe: Pipeline) -> None:
+            line = pipe.hget(key, endpoint.id)
+            if line is not None:
+                known.append(Endpoint.from_json(str(line)))
+                return
             there = pipe.hlen(key)
             if there >= MAX_ENDPOINTS:
                 raise TooManyWebhooks(f"there are {there} webhook endpoints, and no more may be; delete one")
@@ -72,7 +78,7 @@ class WebhookStore:
 
         with redis_errors():
             self._client.transaction(put, key)
-        return endpoint
+        return known[-1] if known else endpoint
 
     def list(self, owner: str) -> list[Endpoint]:
         """The owner's endpoints, oldest first; after them the implicit ones that are in use."""

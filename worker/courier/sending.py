@@ -92,6 +92,9 @@ class Sender:
                 _Session(self._config, self._allow) as session,
                 session.post(url, data=body, headers=dict(headers), stream=True) as response,
             ):
+                if limit.over:
+                    # http.client takes a head that was cut off for a whole one.
+                    return None, _late(self._timeout_s), None
                 with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
                     response.raw.read(BODY_BYTES, decode_content=False)
                 asked = response.headers.get("Retry-After") if response.status_code in PAUSES else None
@@ -123,14 +126,21 @@ def _fault(status: int) -> str | None:
     return f"answered {status}"
 
 
+def _late(timeout_s: float) -> str:
+    return f"no answer within {timeout_s:g} s"
+
+
 def _sentence(exc: Exception, limit: Limit, timeout_s: float) -> str:
     if isinstance(exc, InvalidIPAddress):
         return f"{exc} is not a public address; STENTOR_WEBHOOK_ALLOW names those allowed beside"
     if limit.over or isinstance(exc, requests.Timeout):
-        return f"no answer within {timeout_s:g} s"
+        return _late(timeout_s)
     if isinstance(exc.__cause__, socket.gaierror):
         return "the name of the receiver does not resolve"
-    return f"{type(exc).__name__}: {exc}"[:300]
+    # requests wraps what urllib3 wraps; what happened is innermost.
+    cause = getattr(exc.args[0], "reason", None) if exc.args else None
+    cause = cause or exc
+    return f"{type(cause).__name__}: {cause}"[:300]
 
 
 class _Current(threading.local):
