@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from flask_openapi3.blueprint import APIBlueprint
@@ -11,9 +11,7 @@ from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.auth import owner, scoped
-from api.problems import Invalid
 from api.services import services
-from stentor.errors import FieldInvalid
 from stentor.usage import KEPT_DAYS, Usage, today
 
 #: Days that are told when nobody says since when: today and the 29 before.
@@ -79,11 +77,8 @@ def get_usage(query: UsageQuery) -> dict[str, Any]:
 def _days(query: UsageQuery) -> tuple[date, date]:
     until = query.until or today()
     since = query.since or date.fromordinal(max(1, until.toordinal() - DEFAULT_DAYS + 1))
-    days = (until - since).days + 1
-    if not 1 <= days <= KEPT_DAYS:
-        detail = f"from {since} to {until} are {days} days; 1 to {KEPT_DAYS} are wanted"
-        raise Invalid([{"field": "since", "code": FieldInvalid.code, "detail": detail}])
-    return since, until
+    # Nothing is known of days before, and nothing can be of days to come.
+    return max(since, today() - timedelta(days=KEPT_DAYS - 1)), min(until, today())
 
 
 def _out(usage: Usage) -> DayUsageOut:
