@@ -12,7 +12,23 @@ from flask_openapi3.openapi import OpenAPI
 from flask_openapi3_scalar.plugins import RegisterPlugin
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api import catalogue, health, jobs, openapi, problems
+from api import (
+    bulk_files,
+    bulks,
+    catalogue,
+    health,
+    idempotency,
+    jobs,
+    limits,
+    openai_errors,
+    openapi,
+    problems,
+    speech,
+    usage,
+    voices,
+    webhook_secret,
+    webhooks,
+)
 from api.services import Services
 from stentor import log
 from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
@@ -77,8 +93,11 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["stentor"] = Services.connect(settings)
     problems.install(app)
-    for room in (jobs, catalogue, health):
+    openai_errors.install(app)
+    limits.install(app, app.extensions["stentor"].client)
+    for room in (jobs, bulks, bulk_files, voices, speech, webhooks, webhook_secret, catalogue, health, usage):
         app.register_api(room.blueprint)
+    idempotency.install(app)
     _add_docs(app, settings)
     return app
 

@@ -47,7 +47,7 @@ def submit_jobs(body: SubmitRequest) -> tuple[dict[str, Any], int, dict[str, str
     many = not isinstance(body.root, JobRequest)
     requests = [body.root] if isinstance(body.root, JobRequest) else body.root.jobs
     jobs = jobs_from(requests, key=key(), services=services(), many=many)
-    jobs = services().jobs.submit(jobs, limits=limits_of(key()), ring=_ring)
+    jobs = services().jobs.submit(jobs, limits=limits_of(key()), ring=ring)
     shown = [_shown(job) for job in jobs]
     if many:
         return {"jobs": shown}, 202, {}
@@ -96,7 +96,8 @@ def _settled(job: Job) -> bool:
     return job.settled
 
 
-def _ring() -> None:
+def ring() -> None:
+    """Tell the devices that there is work; a bell that is not heard is rung again by the scheduler."""
     try:
         services().doorbell.call()
     except RedisUnavailable as exc:

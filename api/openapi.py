@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from api import bulk_openapi, speech_openapi
 from api.problems import CONTENT_TYPE
 from api.schemas import JobRequest, ProblemOut
 from stentor.formats import FORMATS
@@ -32,13 +33,33 @@ _ALLOWED = "[^\\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f]*"
 SPEAKABLE = rf"^{_ALLOWED}(?:\p{{L}}|\p{{N}}){_ALLOWED}$"
 
 
+#: URLs of webhooks that are accepted wherever they lead to: a name in public, and none of what ``check_url`` refuses.
+#: Names and paths of other forms may be, too; a pattern that says all of it would be no help to anybody.
+PUBLIC_URL = (
+    r"^https?://([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\.){1,4}[a-z]{2,20}(:[1-9][0-9]{0,3})?"
+    r"(/[A-Za-z0-9._~%-]*)*(\?[A-Za-z0-9._~%&=-]*)?$"
+)
+#: Where such URLs are.
+_URLS = (
+    ("WebhookRequest", "url"),
+    ("WebhookChange", "url"),
+    ("JobRequest", "webhook_url"),
+    ("BulkForm", "webhook_url"),
+    ("BulkSource", "webhook_url"),
+)
+
+
 def with_voices(described: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """The description of a service that has these voices: a job may name one of them and no other."""
     spec = copy.deepcopy(described)
-    voice = spec["components"]["schemas"]["JobRequest"]["properties"]["voice"]
-    voice["anyOf"] = [
-        {"type": "string", "enum": list(names)} if one["type"] == "string" else one for one in voice["anyOf"]
-    ]
+    named = {"type": "string", "enum": list(names)}
+    for model in ("JobRequest", "BulkSource", "BulkForm"):
+        voice = spec["components"]["schemas"][model]["properties"]["voice"]
+        if "anyOf" in voice:
+            voice["anyOf"] = [named if one["type"] == "string" else one for one in voice["anyOf"]]
+        else:
+            voice |= named
+    speech_openapi.name_voices(spec, names)
     return spec
 
 
@@ -49,10 +70,12 @@ def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
     # Generated, it loses the limits on the names in `metadata`.
     schemas["JobRequest"] = JobRequest.model_json_schema()
     schemas.update(_schema_of_problem())
+    bulk_openapi.complete(spec, settings, _problem("409"))
     for path, item in spec["paths"].items():
         for method, operation in item.items():
             operation["responses"] = _responses(path, method, operation)
     _limit(schemas, settings)
+    speech_openapi.complete(spec, schemas["JobRequest"]["properties"]["text"])
     return spec
 
 
@@ -77,9 +100,12 @@ def _responses(path: str, method: str, operation: dict[str, Any]) -> dict[str, A
         own = _audio_responses()
     if "503" in own:
         statuses -= {"503"}
-    problem = {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
-    answers = {status: {"description": _PROBLEMS[status], "content": {CONTENT_TYPE: problem}} for status in statuses}
-    return dict(sorted({**own, **answers}.items()))
+    return dict(sorted({**own, **{status: _problem(status) for status in statuses}}.items()))
+
+
+def _problem(status: str) -> dict[str, Any]:
+    schema = {"schema": {"$ref": "#/components/schemas/ProblemOut"}}
+    return {"description": _PROBLEMS[status], "content": {CONTENT_TYPE: schema}}
 
 
 def _audio_responses() -> dict[str, Any]:
@@ -100,3 +126,7 @@ def _limit(schemas: dict[str, Any], settings: Settings) -> None:
     text = schemas["JobRequest"]["properties"]["text"]
     text |= {"minLength": 1, "maxLength": settings.max_text_chars, "pattern": SPEAKABLE}
     schemas["JobListRequest"]["properties"]["jobs"]["maxItems"] = settings.max_jobs_per_request
+    if settings.webhook_allow is None:
+        for model, name in _URLS:
+            url = schemas[model]["properties"][name]
+            next(one for one in url.get("anyOf", [url]) if one["type"] == "string")["pattern"] = PUBLIC_URL

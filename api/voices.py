@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import IO, Any, cast
+from typing import Any
 
 from flask import Response, redirect, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from api.auth import owner, scoped
+from api.idempotency import new_id
 from api.problems import problem, status_of
 from api.schemas import GetAudioQuery, NoQuery
 from api.services import services
@@ -29,7 +30,7 @@ from stentor.errors import (
     VoiceExists,
     VoiceNotFound,
 )
-from stentor.recording import CHECKING, CONTENT_TYPE, FAILED, Recording, new_id, upload_key
+from stentor.recording import CHECKING, CONTENT_TYPE, FAILED, Recording, upload_key
 from stentor.voice_directory import cloning_model
 
 _log = log.get(__name__)
@@ -68,7 +69,7 @@ def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | R
     if form.name in services().voices.models():
         raise VoiceExists(f"a model has a voice {form.name!r}; choose another name")
     recording = Recording(
-        id=new_id(),
+        id=new_id("voice"),
         name=form.name,
         owner=owner(),
         language=form.language,
@@ -78,7 +79,7 @@ def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | R
     services().recordings.add(recording)
     try:
         services().storage.put_file(
-            upload_key(recording.id), cast("IO[bytes]", form.audio.stream), content_type="application/octet-stream"
+            upload_key(recording.id), form.audio.stream, content_type="application/octet-stream"
         )
         services().doorbell.ask(CHECK_RECORDING, owner=recording.owner, name=recording.name, recording_id=recording.id)
     except StentorError:

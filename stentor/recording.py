@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ulid import ULID
-
 from stentor.errors import StentorError
 
 CHECKING: Final = "checking"
@@ -32,11 +30,6 @@ MIN_SPEECH_S, MAX_SPEECH_S = 2.0, 60.0
 SAMPLE_RATE_HZ: Final = 24_000
 LOUDNESS_LUFS: Final = -20.0
 CONTENT_TYPE: Final = "audio/wav"
-
-
-def new_id() -> str:
-    """A new id of a voice. Ids sort by the millisecond they were made in."""
-    return f"voice_{ULID()}".lower()
 
 
 def upload_key(recording_id: str) -> str:

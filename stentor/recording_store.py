@@ -26,7 +26,7 @@ class RecordingStore:
         self._delete = script(client, "recording_delete")
 
     def add(self, recording: Recording) -> Recording:
-        """A recording that is to be checked; one of this name that has failed makes room.
+        """A recording that is to be checked; one of this name that has failed makes room. Adding it twice is no error.
 
         Raises:
             VoiceExists: the owner has a voice of this name.
@@ -35,9 +35,9 @@ class RecordingStore:
             raise VoiceExists(f"you have a voice {recording.name!r} already; delete it, or choose another name")
         return recording
 
-    def update(self, recording: Recording) -> bool:
-        """Whether it was written down: False if the recording was deleted meanwhile."""
-        return self._written(recording, "known")
+    def end_check(self, recording: Recording) -> bool:
+        """Write down what checking it found, unless that is known; False if the recording was deleted meanwhile."""
+        return self._written(recording, "checked")
 
     def _written(self, recording: Recording, mode: str) -> bool:
         with redis_errors():
@@ -45,7 +45,7 @@ class RecordingStore:
                 keys=[keys.recordings(recording.owner), keys.EVENTS],
                 args=[recording.name, recording.id, mode, recording.to_json(), recording.state, EVENTS_KEPT],
             )
-        return answer == 1
+        return bool(answer)
 
     def list(self, owner: str) -> list[Recording]:
         """The owner's recordings by name."""

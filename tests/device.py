@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
+from collections.abc import Iterator
 
 import redis
 
@@ -98,3 +100,23 @@ class Bench:
     def nothing_is_left(self) -> bool:
         lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
         return not any(self.client.xlen(lane) for lane in lanes) and not self.hand.deliveries
+
+
+@contextlib.contextmanager
+def speaking(bench: Bench) -> Iterator[ToneEngine]:
+    """Within, the device drains the lanes all the time, in a thread of its own."""
+    stop = threading.Event()
+
+    def drain() -> None:
+        while not stop.is_set():
+            bench.drain.run()
+            bench.finisher.wait_until_empty(20)
+            stop.wait(0.02)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    try:
+        yield bench.engine
+    finally:
+        stop.set()
+        thread.join()

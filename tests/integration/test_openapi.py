@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from stentor.errors import RequestError
 from stentor.settings import Settings
 from stentor.text import clean
 from tests.conftest import register_voice
+from tests.device import Bench, speaking
 from tests.factories import TONE
 
 #: Examples per endpoint beside those that cover every limit. 30 take about half a minute.
@@ -38,17 +39,19 @@ class QuietHandler(WSGIRequestHandler):
 
 
 @pytest.fixture
-def url(client: redis.Redis, settings: Settings) -> Iterator[str]:
-    """The API over HTTP, with nobody who speaks; so nobody should wait long either."""
+def url(client: redis.Redis, settings: Settings, make: Callable[..., Bench]) -> Iterator[str]:
+    """The API over HTTP, with a device that speaks tones and nobody who does io; so nobody should wait for that."""
     register_voice(client)
     now = time.time()
     device = DeviceStatus(id="testhost/cpu", pid=1, state=IDLE, models=(TONE,), started_at=now, seen_at=now)
     DeviceRegistry(client, lease_s=600).report(device)
-    app = create_app(settings.model_copy(update={"max_wait_s": 0.2}))
+    # The tone of the longest text would take longer to encode than schemathesis waits.
+    app = create_app(settings.model_copy(update={"max_wait_s": 0.2, "bulk_wait_s": 0.1, "max_text_chars": 500}))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.port}"
+    with speaking(make()):
+        yield f"http://127.0.0.1:{server.port}"
     server.shutdown()
     thread.join()
     server.server_close()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import soundfile
@@ -64,7 +65,7 @@ def test_a_recording_becomes_a_voice_that_is_mono_trimmed_and_as_loud_as_all_oth
     http: FlaskClient, client: redis.Redis, storage: Storage
 ) -> None:
     silence = speech(1.5, 44_100, channels=2, level=0)
-    samples = [*silence, *speech(4, 44_100, channels=2, level=0.05), *silence]
+    samples = np.concatenate([silence, speech(4, 44_100, channels=2, level=0.05), silence])
     body = audio_file(samples, 44_100, "FLAC")
     response = http.post("/v1/voices", data=form(body=body, transcript="Buzz, buzz."))
     voice = response.get_json()

@@ -38,7 +38,7 @@ def check(client: redis.Redis, storage: Storage, *, owner: str, name: str, recor
             code=checked.error_code,
             audio_s=checked.duration_s,
         )
-        if not store.update(checked) and checked.sha256:
+        if not store.end_check(checked) and checked.sha256:
             _forget(client, storage, checked)
     storage.delete(upload_key(recording_id))
 

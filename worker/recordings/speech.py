@@ -35,7 +35,8 @@ def levels_dbfs(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     # (samples,) -> (frames, samples of a frame)
     frames = samples[: count * FRAME_SAMPLES].reshape(count, FRAME_SAMPLES).astype(np.float64)
     power = np.einsum("fs,fs->f", frames, frames) / FRAME_SAMPLES
-    return 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DBFS / 10)))
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DBFS / 10)))
+    return levels
 
 
 def speech_dbfs(levels: NDArray[np.float64]) -> float:
