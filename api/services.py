@@ -7,17 +7,22 @@ import dataclasses
 import redis
 from flask import current_app
 
+from api.idempotency_records import Records
 from api.key_memory import KeyMemory
 from api.outcomes import Outcomes
 from stentor.access import KeyStore
+from stentor.bulk_store import BulkStore
 from stentor.devices import DeviceRegistry
 from stentor.doorbell import Doorbell, create_celery
+from stentor.manifest import Results
 from stentor.recording_store import RecordingStore
 from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.storage import Storage
-from stentor.store import JobStore
+from stentor.store import Backlog, JobStore
+from stentor.usage import UsageStore
 from stentor.voice_directory import VoiceDirectory
+from stentor.webhook_store import WebhookStore
 
 #: Seconds until Redis's answer is given up, twice before a request is refused: whoever asks waits no longer than 8 s
 #: to be told that Redis hangs.
@@ -31,29 +36,46 @@ class Services:
     settings: Settings
     client: redis.Redis
     jobs: JobStore
+    bulks: BulkStore
+    results: Results
+    backlog: Backlog
     storage: Storage
     doorbell: Doorbell
     voices: VoiceDirectory
     recordings: RecordingStore
     devices: DeviceRegistry
     api_keys: KeyMemory
+    key_store: KeyStore
+    usage: UsageStore
+    idempotency: Records
     outcomes: Outcomes
+    webhooks: WebhookStore
 
     @classmethod
     def connect(cls, settings: Settings) -> Services:
         """Services on the settings' Redis and S3; nothing is sent before the first request needs it."""
         client = connect(settings, retries=1, answer_timeout_s=ANSWER_TIMEOUT_S)
+        storage = Storage(settings)
+        key_store = KeyStore(client)
+        bulks = BulkStore(client, retention_s=settings.retention_s)
         return cls(
             settings=settings,
             client=client,
             jobs=JobStore(client, retention_s=settings.retention_s),
-            storage=Storage(settings),
+            bulks=bulks,
+            results=Results(bulks, storage),
+            backlog=Backlog(client, lease_s=settings.lease_s),
+            storage=storage,
             doorbell=Doorbell(create_celery(settings), client),
             voices=VoiceDirectory(client),
             recordings=RecordingStore(client),
             devices=DeviceRegistry(client, lease_s=settings.lease_s),
-            api_keys=KeyMemory(KeyStore(client)),
+            api_keys=KeyMemory(key_store),
+            key_store=key_store,
+            usage=UsageStore(client),
+            idempotency=Records(client, keep_s=settings.idempotency_s),
             outcomes=Outcomes(client),
+            webhooks=WebhookStore(client, keep_s=settings.webhook_keep_s),
         )
 
 

@@ -47,7 +47,7 @@ def lossy(client: redis.Redis, settings: Settings) -> Iterator[Callable[[int], t
 
     def start(losses: int) -> tuple[Lossy, str]:
         app = Lossy(create_app(settings), losses)
-        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)  # type: ignore[arg-type]
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         running.append((server, thread))
