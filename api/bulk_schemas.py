@@ -27,6 +27,14 @@ def _as_object(value: Any) -> Any:
         raise ValueError(f"a JSON object is wanted ({exc})") from exc
 
 
+def _as_flag(value: Any) -> Any:
+    """`true` and `false`, as JSON has them; not `0`, `on` or `yes`, which the description does not know."""
+    if isinstance(value, str) and value.lower() not in {"true", "false"}:
+        raise ValueError("true or false is wanted")
+    return value
+
+
+Flag = Annotated[bool, BeforeValidator(_as_flag)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16), BeforeValidator(_as_object)]
 
 
@@ -40,16 +48,16 @@ class BulkFields(BaseModel):
     seed: Seed = Field(DEFAULT_SEED, description="The same row with the same seed gives the same audio.")
     format: Format = Field("wav", description="`wav` is 16-bit PCM, `ogg` is Opus.")
     sample_rate_hz: SampleRate | None = Field(None, description="The voice's own rate if absent.")
-    cache: bool = Field(True, description="`false`: speak rows even if equal jobs have been spoken.")
+    cache: Flag = Field(True, description="`false`: speak rows even if equal jobs have been spoken.")
     priority: Priority = Field("bulk", description="Of all rows. `bulk` goes after everything else.")
     on_error: Literal["reject", "skip"] = Field(
         "reject", description="`reject`: a bad row refuses the file. `skip`: it fails, and the others are spoken."
     )
-    dry_run: bool = Field(False, description="Check the file and tell what came of it, and no more.")
-    archive: bool = Field(False, description="Pack the audio into an archive when all is spoken.")
+    dry_run: Flag = Field(False, description="Check the file and tell what came of it, and no more.")
+    archive: Flag = Field(False, description="Pack the audio into an archive when all is spoken.")
     name: str | None = Field(None, max_length=NAME_CHARS, description="What to call it; the file's name if absent.")
     webhook_url: str | None = Field(None, max_length=URL_CHARS, description="Told when the bulk has ended.")
-    webhook_progress: bool = Field(False, description="Tell `webhook_url` about progress too.")
+    webhook_progress: Flag = Field(False, description="Tell `webhook_url` about progress too.")
     metadata: Metadata = Field(default_factory=dict, description="Yours; comes back with the bulk.")
 
 

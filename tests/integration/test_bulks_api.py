@@ -160,6 +160,8 @@ def test_a_dry_run_of_a_good_file_answers_what_was_found(
         ({"speed": "fast"}, "field_invalid", "speed"),
         ({"speed": "nan"}, "field_invalid", "speed"),
         ({"format": "aiff"}, "field_invalid", "format"),
+        ({"dry_run": "0"}, "field_invalid", "dry_run"),
+        ({"archive": "yes"}, "field_invalid", "archive"),
         ({"priority": "asap"}, "field_invalid", "priority"),
         ({"on_error": "ignore"}, "field_invalid", "on_error"),
         ({"metadata": "not json"}, "field_invalid", "metadata"),
