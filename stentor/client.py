@@ -163,6 +163,23 @@ class Client:
         """All voices."""
         return cast("list[dict[str, Any]]", self._request("GET", "/v1/voices").json()["voices"])
 
+    def add_voice(self, recording: Path, fields: Mapping[str, str]) -> dict[str, Any]:
+        """A voice of one's own, made of a recording, when it has been checked (or is still ``checking``).
+
+        ``fields`` are ``name``, ``consent``, ``language`` and, if known, ``transcript``.
+        """
+        files = {"audio": (recording.name, recording.read_bytes())}
+        answer = self._request("POST", "/v1/voices", data=dict(fields), files=files)
+        return cast("dict[str, Any]", answer.json())
+
+    def delete_voice(self, name: str) -> dict[str, Any]:
+        """The uploaded voice of this name or id, deleted."""
+        return cast("dict[str, Any]", self._request("DELETE", f"/v1/voices/{quote(name, safe='')}").json())
+
+    def voice_preview(self, name: str) -> bytes:
+        """The audio that is kept of an uploaded voice, as a WAV file."""
+        return self._request("GET", f"/v1/voices/{quote(name, safe='')}/preview", params={"inline": "1"}).content
+
     def devices(self) -> list[dict[str, Any]]:
         """All devices."""
         return cast("list[dict[str, Any]]", self._request("GET", "/v1/devices").json()["devices"])

@@ -1,4 +1,4 @@
-"""The commands that talk to the API: ``say``, ``submit``, ``job``, ``voices``, ``devices``."""
+"""The commands that talk to the API: ``say``, ``submit``, ``job``, ``devices``."""
 
 from __future__ import annotations
 
@@ -165,19 +165,6 @@ def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
         output.as_json(found)
     else:
         output.facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
-
-
-@click.command()
-@_json
-def voices(json_wanted: bool) -> None:
-    """List the voices."""
-    with _client() as client:
-        found = client.voices()
-    if json_wanted:
-        output.as_json({"voices": found})
-    else:
-        columns = ("name", "languages", "sample_rate_hz", "engine", "model", "description")
-        output.table(columns, [[voice.get(column) for column in columns] for voice in found])
 
 
 @click.group(invoke_without_command=True)

@@ -1,0 +1,81 @@
+"""``stentor voices``: what there is to speak with, and voices by upload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stentor.cli import output
+from stentor.cli.finding import find_api
+from stentor.client import Client
+
+_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+
+
+def _client() -> Client:
+    return Client(*find_api())
+
+
+@click.group(invoke_without_command=True)
+@_json
+@click.pass_context
+def voices(ctx: click.Context, json_wanted: bool) -> None:
+    """List the voices; add, hear and delete your own."""
+    if ctx.invoked_subcommand is not None:
+        return
+    with _client() as client:
+        found = client.voices()
+    if json_wanted:
+        output.as_json({"voices": found})
+    else:
+        columns = ("name", "kind", "languages", "sample_rate_hz", "engine", "model", "description")
+        output.table(columns, [[voice.get(column) for column in columns] for voice in found])
+
+
+@voices.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--name", required=True, help="What jobs will call it: letters, digits, '.', '_' and '-'.")
+@click.option("--consent", required=True, help="Who speaks, and that they agree, in words.")
+@click.option("--language", required=True, help="Spoken in the recording: en, en-GB.")
+@click.option("--transcript", help="What is said in the recording.")
+@_json
+def add(file: Path, json_wanted: bool, **fields: str | None) -> None:
+    """Upload the recording FILE as a voice of your own: 2 to 60 s of one person's speech."""
+    with _client() as client:
+        voice = client.add_voice(file, {name: value for name, value in fields.items() if value is not None})
+    if json_wanted:
+        output.as_json(voice)
+    else:
+        output.facts(_facts(voice), title=f"Voice {voice['name']}")
+
+
+@voices.command()
+@click.argument("voice", metavar="NAME")
+def delete(voice: str) -> None:
+    """Delete a voice of your own, by its name or id."""
+    with _client() as client:
+        deleted = client.delete_voice(voice)
+    click.echo(f"deleted {deleted['name']} ({deleted['id']})")
+
+
+@voices.command()
+@click.argument("voice", metavar="NAME")
+@click.option(
+    "-o", "--output", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write."
+)
+def preview(voice: str, path: Path) -> None:
+    """Fetch the audio that is kept of a voice of your own."""
+    with _client() as client:
+        body = client.voice_preview(voice)
+    path.write_bytes(body)
+    click.echo(f"{path}: {len(body)} bytes")
+
+
+def _facts(voice: dict[str, Any]) -> list[tuple[str, object]]:
+    known = voice["recording"]
+    pairs = [(name, voice[name]) for name in ("id", "name", "languages", "model")]
+    figures = ("state", "duration_s", "snr_db", "clipped_share", "peak_dbfs", "loudness_lufs")
+    pairs += [(name, known[name]) for name in figures]
+    return [(name, value) for name, value in pairs if value is not None]
