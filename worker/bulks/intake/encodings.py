@@ -13,6 +13,8 @@ from stentor.errors import FileEncoding, FileUnreadable, RowMalformed
 
 UTF_8: Final = "utf-8"
 GB18030: Final = "gb18030"
+#: Blank rows that a file may have, and two more for each row: Excel may write all the rows that a sheet can have.
+MAX_BLANK: Final = 2**20
 _SAVE_AS: Final = "save the file as UTF-8"
 _BOMS: Final = (
     (codecs.BOM_UTF8, UTF_8),
@@ -23,7 +25,7 @@ _BOMS: Final = (
 #: Every bulk has this somewhere in its header, or in each of its lines.
 _TEXT: Final = "text"
 #: Share of NUL bytes beyond which it is no text of one byte per letter with a slip in it.
-_BINARY_NULS: Final = 0.01
+_BINARY_NULS: Final = 0.1
 #: Share of control characters beyond which what is no UTF-8 is no text at all.
 _BINARY_CONTROLS: Final = 0.03
 #: The most frequent characters: every second or third of a Chinese text is one of them. What is not Chinese, decoded
@@ -48,6 +50,19 @@ class Place:
     #: Characters of the row so far. Whoever takes a row sets it back.
     chars: int = 0
     max_chars: int
+    #: Rows with nothing in them, so far.
+    blank: int = 0
+
+    def pass_over(self) -> None:
+        """Take note of a blank row.
+
+        Raises:
+            RowMalformed: there are a great many more of them than rows. Each costs time, and almost no bytes.
+        """
+        self.chars = 0
+        self.blank += 1
+        if self.blank > MAX_BLANK + 2 * self.row:
+            raise RowMalformed(f"the file has {self.blank} blank rows until line {self.line}; take them out")
 
     def named(self) -> str:
         """The row in words."""

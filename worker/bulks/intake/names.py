@@ -53,7 +53,7 @@ def file_name(name: str, *, extension: str) -> str:
     if not (len(path) <= MAX_PART_BYTES and _PLAIN.fullmatch(path)):
         _check_parts(path, whole=name)
     stem, dot, end = path.rpartition(".")
-    if "/" in stem and "." in stem:
+    if "/" in path:
         _check_folders(path, whole=name)
     if dot and end.lower() in _AUDIO:
         if end.lower() != extension:
@@ -77,7 +77,8 @@ def _check_parts(path: str, *, whole: str) -> None:
 
 def _check_folders(path: str, *, whole: str) -> None:
     """Let no folder have the name that a file may have: nobody could unpack both."""
-    for folder in path.split("/")[:-1]:
+    *folders, _ = path.split("/")
+    for folder in folders:
         if folder.rpartition(".")[2].lower() in FORMATS:
             raise FilenameUnsafe(f"the file name {shown(whole)} has the folder {shown(folder)}, which is a file's name")
 

@@ -166,7 +166,9 @@ def _path(value: Any) -> str:
 
 def _gather(metadata: dict[str, str], name: str, value: Any) -> None:
     """Put what is no column of ours into the metadata."""
-    if name == "metadata" and isinstance(value, dict):
+    if name == "metadata" and not isinstance(value, str):
+        if not isinstance(value, dict):
+            raise FieldInvalid(f"metadata is {shown(value)}; an object, or text is wanted")
         for key, one in value.items():
             if one is not None:
                 _put(metadata, key, one)

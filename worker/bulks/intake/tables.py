@@ -90,7 +90,7 @@ def _first(lines: Iterator[str], place: Place) -> str:
     for line in lines:
         if not line.isspace():
             return line
-        place.chars = 0
+        place.pass_over()
     raise FileEmpty("the file has only blank lines; a header line and at least one row are wanted")
 
 
@@ -132,6 +132,7 @@ def _records(reader: Any, names: list[str], place: Place) -> Iterator[Fields]:
             place.row += 1
             continue
         if not any(values) or (len(values) == 1 and values[0].isspace()):
+            place.pass_over()
             continue
         if len(values) != width and (len(values) < width or any(values[width:])):
             yield RowMalformed(_count(values, width, begun))
@@ -163,6 +164,7 @@ def _objects(lines: Iterator[str], place: Place, seen: dict[str, None]) -> Itera
     for line in lines:
         place.chars = 0
         if line.isspace():
+            place.pass_over()
             continue
         try:
             value = decode(line)
