@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, cast
+from typing import IO, Any, Self, TypedDict, cast
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +23,8 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 #: How long a service that is away or says 503 is tried again, and the pause when it does not say how long.
 PATIENCE_S, PAUSE_S = 30.0, 0.5
+#: How long the API may wait for a file to be checked; `STENTOR_BULK_WAIT_S` is no more.
+CHECK_S = 600.0
 #: One request waits so long for an outcome; waiting longer takes more requests.
 WAIT_STEP_S = 20.0
 #: Failures after which nobody can have carried out the request, and those after which somebody may have.
@@ -83,8 +86,18 @@ class JobPage(TypedDict):
 class Problem(StentorError):
     """The API refused a request; ``code``, ``status`` and the sentence are the API's (RFC 9457)."""
 
-    def __init__(self, *, code: str, status: int, detail: str, retryable: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        code: str,
+        status: int,
+        detail: str,
+        retryable: bool = False,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(detail)
+        #: What is wrong, one by one: fields of a request, or rows and columns of a file.
+        self.errors = errors
         self.code = code  # type: ignore[misc] # the one error whose name comes from elsewhere
         self.retryable = retryable  # type: ignore[misc]
         self.status = status
@@ -213,13 +226,52 @@ class Client:
     def save_audio(self, job_id: str, path: Path) -> int:
         """Write the audio of a job to ``path``, whole or not at all; its number of bytes."""
         body = self.audio(job_id)
-        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
+        with _unfinished(path) as unfinished:
             unfinished.write_bytes(body)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
         return len(body)
+
+    def submit_bulk(
+        self, file: Path, fields: Mapping[str, Any], *, sent: Callable[[int], object] = lambda _: None
+    ) -> dict[str, Any]:
+        """Submit a file of texts; ``sent`` is told how many bytes of it are on the way. A dry run is answered, too.
+
+        Raises:
+            Problem: the file is refused; its ``errors`` are the first 100 of what is wrong with it.
+        """
+        form = {name: _as_text(value) for name, value in fields.items()}
+        with file.open("rb") as opened:
+            upload = {"file": (file.name, cast("IO[bytes]", _Watched(opened, sent)))}
+            answer = self._request("POST", "/v1/bulks", data=form, files=upload, extra_s=CHECK_S)
+        return cast("dict[str, Any]", answer.json())
+
+    def bulk(self, bulk_id: str, *, wait_s: float = 0) -> dict[str, Any]:
+        """The bulk; with ``wait_s`` as soon as it has ended, or after that time."""
+        wait = {"wait": f"{wait_s:g}"} if wait_s else {}
+        return cast("dict[str, Any]", self._request("GET", _bulk(bulk_id), params=wait, extra_s=wait_s).json())
+
+    def bulks(self, *, state: str | None = None, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+        """One page of the key's bulks, newest first: ``bulks`` and ``next_cursor``."""
+        wanted = {"state": state, "limit": limit, "cursor": cursor}
+        answer = self._request("GET", "/v1/bulks", params={name: v for name, v in wanted.items() if v is not None})
+        return cast("dict[str, Any]", answer.json())
+
+    def move_bulk(self, bulk_id: str, wish: str) -> dict[str, Any]:
+        """The bulk after it was asked to ``pause``, ``resume``, ``cancel`` or ``retry``."""
+        return cast("dict[str, Any]", self._request("POST", f"{_bulk(bulk_id)}/{wish}").json())
+
+    def bulk_file(self, bulk_id: str, name: str) -> Iterator[bytes]:
+        """A file of a bulk, piece by piece: ``manifest.jsonl``, ``manifest.csv`` or ``errors.csv``."""
+        with self._transport_errors(), self._http.stream("GET", f"{_bulk(bulk_id)}/{name}") as answer:
+            if answer.is_error:
+                answer.read()
+                raise _problem(answer)
+            yield from answer.iter_bytes()
+
+    def save_bulk_file(self, bulk_id: str, name: str, path: Path) -> None:
+        """Write a file of a bulk to ``path``, whole or not at all."""
+        with _unfinished(path) as unfinished, unfinished.open("wb") as file:
+            for piece in self.bulk_file(bulk_id, name):
+                file.write(piece)
 
     def _request(self, method: str, path: str, *, extra_s: float = 0, **rest: Any) -> httpx.Response:
         deadline = time.monotonic() + self._patience_s
@@ -277,7 +329,43 @@ def _problem(answer: httpx.Response) -> Problem:
         status=answer.status_code,
         detail=str(body.get("detail") or f"{answer.request.url} answered {answer.status_code}"),
         retryable=bool(body.get("retryable", answer.status_code in (429, 503))),
+        errors=body.get("errors") or (),
     )
+
+
+class _Watched:
+    """A file that tells how far it has been read."""
+
+    def __init__(self, file: IO[bytes], told: Callable[[int], object]) -> None:
+        self._file = file
+        self._told = told
+        self.tell = file.tell
+        self.seek = file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        self._told(self._file.tell())
+        return piece
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written there is at ``path`` afterwards, unless that failed."""
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _bulk(bulk_id: str) -> str:
+    return f"/v1/bulks/{quote(bulk_id, safe='')}"
+
+
+def _as_text(value: Any) -> str:
+    """A value as a form has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _is_loopback(url: str) -> bool:

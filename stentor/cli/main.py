@@ -16,6 +16,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "say": ("client_commands:say", "Speak one text into a file."),
     "submit": ("client_commands:submit", "Speak a file of texts, a line a job, into a folder."),
     "job": ("client_commands:job", "Show one job."),
+    "bulk": ("bulk_commands:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
+    "bulks": ("bulk_commands:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest."),
     "voices": ("voice_commands:voices", "List the voices; add, hear and delete your own."),
     "devices": ("client_commands:devices", "List the devices; load or unload their models."),
     "up": ("up:up", "Run everything on this machine until Ctrl-C."),

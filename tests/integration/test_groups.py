@@ -20,7 +20,7 @@ from stentor.storage import Storage
 from tests.bulks import BulkBench, failed, succeeded
 from worker import audio
 from worker.bulks.groups import group_file, join
-from worker.bulks.locking import locked
+from worker.bulks.locking import LockTaken, locked
 
 RATE_HZ = 16_000
 
@@ -70,7 +70,7 @@ def test_rows_of_a_group_are_joined_in_order_with_their_pauses(bench: BulkBench)
     bulk = bench.taken(rows, groups=described(("a", [1, 3, 6]), ("b", [2, 4])))
     levels = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4, 5: 0.5, 6: 0.6}
     bulk = bench.settle(bulk, {row: bench.spoken(bulk, row, constant(level, 0.5)) for row, level in levels.items()})
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     assert bench.now(bulk).groups_state == "ready"
     groups = told(bench, bulk)
     assert heard(bench, groups["a"]) == [(0.1, 0.5), (0.0, 0.3), (0.3, 0.5), (0.0, 1.0), (0.6, 0.5)]
@@ -87,7 +87,7 @@ def test_a_row_of_another_rate_gets_that_of_the_first(bench: BulkBench) -> None:
         2: bench.spoken(bulk, 2, constant(0.2, 0.5, rate_hz=48_000)),
     }
     bulk = bench.settle(bulk, outcomes)
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     assert told(bench, bulk)["a"]["audio_s"] == pytest.approx(1.3, abs=0.001)
 
 
@@ -97,7 +97,7 @@ def test_a_group_has_the_format_of_its_rows(bench: BulkBench, form: str, kind: s
     bulk = bench.taken(rows, groups=described(("a", [1, 2]), form=form))
     body = constant(0.2, 1.0, form=form)
     bulk = bench.settle(bulk, {row: bench.spoken(bulk, row, body, extension=form) for row in (1, 2)})
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     line = told(bench, bulk)["a"]
     assert line["key"].endswith(f"/a.{form}")
     info = soundfile.info(io.BytesIO(bench.storage.get(line["key"])))
@@ -109,7 +109,7 @@ def test_a_group_with_a_failed_row_is_not_joined_until_the_row_succeeds(bench: B
     bulk = bench.taken([{"group": "a"}, {"group": "a"}, {"group": "b"}], groups=described(("a", [1, 2]), ("b", [3])))
     good = {row: bench.spoken(bulk, row, constant(0.1, 0.5)) for row in (1, 2, 3)}
     bulk = bench.settle(bulk, {**good, 2: failed()})
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     groups = told(bench, bulk)
     assert groups["a"]["state"] == "failed"
     assert groups["a"]["error_code"] == "group_incomplete"
@@ -119,7 +119,7 @@ def test_a_group_with_a_failed_row_is_not_joined_until_the_row_succeeds(bench: B
 
     # The feeder opens the chunk again and keeps what succeeded.
     bench.store.move(bulk.id, bulk.owner, "retry")
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     assert bench.now(bulk).groups_state is None
     bench.client.hset(keys.bulk(bulk.id), mapping={"failed": 0, "settled": 2, "succeeded": 2})
     bench.client.hdel(keys.bulk(bulk.id), "retry_wanted")
@@ -129,7 +129,7 @@ def test_a_group_with_a_failed_row_is_not_joined_until_the_row_succeeds(bench: B
     assert bulk.state == "succeeded"
     # What was joined is not asked for again: its audio could be gone.
     bench.storage.delete(bench.key_of(bulk, 3))
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     again = told(bench, bulk)
     assert [again[name]["state"] for name in "ab"] == ["succeeded", "succeeded"]
     assert again["a"]["audio_s"] == 1.3
@@ -144,7 +144,7 @@ def test_audio_that_is_gone_or_is_none_fails_its_group_alone(bench: BulkBench) -
         3: bench.spoken(bulk, 3, constant(0.1, 0.5)),
     }
     bulk = bench.settle(bulk, outcomes)
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     groups = told(bench, bulk)
     assert [groups[name]["state"] for name in "abc"] == ["failed", "failed", "succeeded"]
     assert groups["a"]["error_detail"] == "the audio of row 1 is gone from the storage"
@@ -167,7 +167,7 @@ def test_joining_goes_on_where_it_was_broken_off(bench: BulkBench, monkeypatch: 
             join(bulk.id, bench.settings)
     assert bench.now(bulk).groups_state == "joining"
     bench.storage.delete(bench.key_of(bulk, 1))
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     assert [told(bench, bulk)[name]["state"] for name in "ab"] == ["succeeded", "succeeded"]
 
 
@@ -181,7 +181,7 @@ def test_many_groups_that_all_stay_open_are_joined_across_chunks(bench: BulkBenc
     bench.storage.put("audio/short.wav", body, content_type="audio/wav")
     outcome = succeeded(audio_key="audio/short.wav", audio_bytes=len(body))
     bulk = bench.settle(bulk, dict.fromkeys(range(1, 2 * count + 1), outcome))
-    assert join(bulk.id, bench.settings)
+    join(bulk.id, bench.settings)
     found = told(bench, bulk)
     assert sorted(found) == sorted(names)
     assert {line["audio_s"] for line in found.values()} == {0.02}
@@ -190,8 +190,8 @@ def test_many_groups_that_all_stay_open_are_joined_across_chunks(bench: BulkBenc
 def test_two_do_not_join_at_once(bench: BulkBench) -> None:
     bulk = bench.taken([{"group": "a"}], groups=described(("a", [1])))
     bulk = bench.settle(bulk, {1: bench.spoken(bulk, 1, constant(0.1, 0.5))})
-    with locked(bench.client, keys.bulk_lock(bulk.id, "groups")):
-        assert not join(bulk.id, bench.settings)
+    with locked(bench.client, keys.bulk_lock(bulk.id, "groups")), pytest.raises(LockTaken):
+        join(bulk.id, bench.settings)
     assert bench.now(bulk).groups_state is None
 
 

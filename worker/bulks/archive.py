@@ -22,7 +22,7 @@ from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.storage import Storage
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import locked
+from worker.bulks.locking import LockTaken, locked
 
 _log = log.get(__name__)
 
@@ -41,23 +41,22 @@ _TAKEN: Final = ("manifest.csv", "manifest.jsonl", MISSING)
 Line = dict[str, Any]
 
 
-def pack(bulk_id: str, settings: Settings) -> bool:
-    """Whether the bulk's archive is done with: packed now or before, or not wanted any more. False if another process
-    packs it: then look again later, for that process may die.
+def pack(bulk_id: str, settings: Settings) -> None:
+    """Pack the bulk's archive, unless it is packed or nobody wants it any more.
 
     Raises:
         StorageUnavailable, RedisUnavailable: one of them does not answer; nothing is left half-done, try again later.
+        LockTaken: another process packs it; look again later, for that process may die.
     """
     client = connect(settings)
     store = BulkStore(client, retention_s=settings.retention_s)
     try:
         with locked(client, keys.bulk_lock(bulk_id, "archive")) as check:
             if check is None:
-                return False
+                raise LockTaken(f"another process packs the archive of {bulk_id}")
             while _is_wanted(bulk := store.find(bulk_id)):
                 assert bulk is not None
                 _pack(bulk, store, Storage(settings), settings, check)
-            return True
     finally:
         client.close()
 

@@ -33,7 +33,7 @@ from stentor.settings import Settings
 from stentor.storage import Storage
 from worker import audio
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import locked
+from worker.bulks.locking import LockTaken, locked
 
 _log = log.get(__name__)
 
@@ -48,23 +48,22 @@ BLOCK_SAMPLES: Final = 2**18
 Row = dict[str, Any]
 
 
-def join(bulk_id: str, settings: Settings) -> bool:
-    """Whether the bulk's groups are done with: joined now or before, or not wanted any more. False if another process
-    joins them: then look again later, for that process may die.
+def join(bulk_id: str, settings: Settings) -> None:
+    """Join the bulk's groups, unless they are joined or nobody wants them any more.
 
     Raises:
         StorageUnavailable, RedisUnavailable: one of them does not answer; try again later, what is joined is kept.
+        LockTaken: another process joins them; look again later, for that process may die.
     """
     client = connect(settings)
     store = BulkStore(client, retention_s=settings.retention_s)
     try:
         with locked(client, keys.bulk_lock(bulk_id, "groups")) as check:
             if check is None:
-                return False
+                raise LockTaken(f"another process joins the groups of {bulk_id}")
             while _is_wanted(bulk := store.find(bulk_id)):
                 assert bulk is not None
                 _join(bulk, store, Storage(settings), check)
-            return True
     finally:
         client.close()
 

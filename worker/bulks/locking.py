@@ -27,6 +27,12 @@ class LockLost(UnavailableError):
     code = "lock_lost"
 
 
+class LockTaken(UnavailableError):
+    """Another process does the work."""
+
+    code = "lock_taken"
+
+
 @contextlib.contextmanager
 def locked(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]:
     """A check that raises ``LockLost`` once the lock is no longer held; None if another process holds it.
