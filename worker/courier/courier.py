@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -31,6 +32,8 @@ _log = log.get(__name__)
 THREADS: Final = 128
 #: Longest wait for something to happen, in seconds: a retry comes no later than this after its time.
 LOOK_EVERY_S: Final = 1.0
+#: How often claims are renewed while they are in hand, in seconds.
+RENEW_EVERY_S: Final = 0.8
 #: Pause after Redis did not answer, in seconds.
 AWAY_PAUSE_S: Final = 1.0
 #: Attempts that the log of a delivery keeps.
@@ -51,7 +54,10 @@ class Courier:
         self._reader = threading.Thread(target=self._run, name="courier", daemon=True)
         self._stopping = threading.Event()
         self._idle = threading.Condition()
-        self._busy = 0
+        #: What each thread has in hand, by the number of the thread.
+        self._hands: dict[int, Errand] = {}
+        self._numbers = itertools.count()
+        self._renew_at = 0.0
         self._wait_s = LOOK_EVERY_S
 
     def start(self) -> None:
@@ -59,12 +65,12 @@ class Courier:
         self._reader.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Take nothing more in hand, and wait so long for what is; the rest is sent again when its lease is over."""
+        """Take nothing more in hand, and wait so long for what is; the rest is soon sent by others."""
         self._stopping.set()
         until = time.monotonic() + timeout_s
         self._reader.join(timeout_s)
         with self._idle:
-            self._idle.wait_for(lambda: self._busy == 0, max(0.0, until - time.monotonic()))
+            self._idle.wait_for(lambda: not self._hands, max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
         is_open = False
@@ -73,6 +79,7 @@ class Courier:
                 if not is_open:
                     self._outbox.open()
                     is_open = True
+                self._renew()
                 self._hand_out()
                 events = self._outbox.read(self._wait_s)
                 if events:
@@ -86,29 +93,38 @@ class Courier:
                 _log.error("courier_failed", exc_info=exc)
                 self._stopping.wait(AWAY_PAUSE_S)
 
+    def _renew(self) -> None:
+        """Keep what is in hand from being taken for lost."""
+        with self._idle:
+            held = list(self._hands.values())
+        if held and time.monotonic() >= self._renew_at:
+            self._renew_at = time.monotonic() + RENEW_EVERY_S
+            self._desk.renew(held)
+
     def _hand_out(self) -> None:
         """Give what is due to threads, as many as are free. A thread that ends takes what is due then by itself."""
         self._wait_s = LOOK_EVERY_S
         with self._idle:
-            free = THREADS - self._busy
+            free = THREADS - len(self._hands)
         if free <= 0:
             return
         errands, look_at = self._desk.claim(free)
-        with self._idle:
-            self._busy += len(errands)
         for errand in errands:
-            threading.Thread(target=self._carry, args=(errand,), name="delivery", daemon=True).start()
+            number = next(self._numbers)
+            with self._idle:
+                self._hands[number] = errand
+            threading.Thread(target=self._carry, args=(number, errand), name="delivery", daemon=True).start()
         if look_at is not None:
             self._wait_s = min(LOOK_EVERY_S, max(0.0, look_at - time.time()))
 
-    def _carry(self, errand: Errand) -> None:
+    def _carry(self, number: int, errand: Errand) -> None:
         """Send a delivery, then others that are due by then."""
         try:
-            hand = [errand]
-            while hand:
-                self._settle(hand.pop())
-                if not self._stopping.is_set():
-                    hand, _ = self._desk.claim(1)
+            more = [errand]
+            while more:
+                self._hands[number] = more[0]
+                self._settle(more[0])
+                more = [] if self._stopping.is_set() else self._desk.claim(1)[0]
         except (redis.RedisError, StentorError) as exc:
             # What is in hand comes again when its lease is over.
             _log.warning("waiting_for_neighbour", reason=str(exc))
@@ -116,7 +132,7 @@ class Courier:
             _log.error("courier_failed", exc_info=exc)
         finally:
             with self._idle:
-                self._busy -= 1
+                del self._hands[number]
                 self._idle.notify_all()
 
     def _settle(self, errand: Errand) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import redis
@@ -19,8 +20,8 @@ from worker.courier.schedule import Patience
 
 _log = log.get(__name__)
 
-#: What a claim is good for beyond the time of an attempt, in seconds: looking up a name, and writing the outcome down.
-LEASE_BEYOND_S: Final = 5.0
+#: What a claim is good for, in seconds, unless it is renewed: so soon after a courier was killed, others take over.
+LEASE_S: Final = 3.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,9 @@ class Desk:
     """
 
     def __init__(self, client: redis.Redis, settings: Settings, patience: Patience) -> None:
+        self._client = client
         self._settings = settings
         self._patience = patience
-        self._lease_s = settings.webhook_timeout_s + LEASE_BEYOND_S
         self._endpoint_kept_s = round(settings.webhook_keep_s + ATTEMPTS_TAKE_S)
         self._claim = script(client, "webhook_claim")
         self._done = script(client, "webhook_done")
@@ -81,11 +82,18 @@ class Desk:
                 time.time(),
                 most,
                 self._settings.webhook_concurrency,
-                self._lease_s,
+                LEASE_S,
                 self._patience.give_up_after,
             ],
         )
         return [_errand(*row) for row in rows], float(look_at) if look_at else None
+
+    def renew(self, errands: Iterable[Errand]) -> None:
+        """Say that these are still in hand. One that was settled or taken over meanwhile is not held by this."""
+        pipe = self._client.pipeline(transaction=False)
+        for errand in errands:
+            pipe.zadd(keys.running(errand.delivery.endpoint), {errand.delivery.id: time.time() + LEASE_S}, xx=True)
+        pipe.execute()
 
     def settle(self, errand: Errand, verdict: Verdict, log: list[dict[str, Any]]) -> bool:
         """Whether it was noted down; False if another courier has taken the delivery over."""

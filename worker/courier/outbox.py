@@ -15,7 +15,8 @@ from stentor.webhooks import Event
 #: Events that are looked at together.
 AT_A_TIME: Final = 100
 #: An entry that a courier has held for so long is taken for lost with it, in seconds; and how often to look for such.
-LOST_AFTER_S, LOOK_FOR_LOST_EVERY_S = 10.0, 5.0
+#: Writing deliveries takes milliseconds, and if it was not lost, nothing comes of writing them twice.
+LOST_AFTER_S, LOOK_FOR_LOST_EVERY_S = 2.0, 1.0
 #: The name of a courier that was silent for so long is forgotten, in seconds.
 FORGET_AFTER_S: Final = 3600.0
 
