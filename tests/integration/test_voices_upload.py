@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from stentor.access import READ, SUBMIT, KeyStore
 from stentor.devices import DeviceRegistry
 from stentor.errors import AudioNotFound, CloningUnsupported, VoiceUnknown
 from stentor.recording import audio_key, upload_key
+from stentor.recording_store import RecordingStore
 from stentor.settings import Settings
 from stentor.storage import Storage
 from stentor.voice_directory import VoiceDirectory
@@ -179,9 +181,26 @@ def test_a_refused_recording_leaves_its_name_free_and_nothing_behind(
     assert client.hlen(keys.DELETED_RECORDINGS) == 0
 
 
+def test_an_upload_that_is_sent_twice_makes_one_voice(http: FlaskClient, client: redis.Redis, storage: Storage) -> None:
+    headers = {"Idempotency-Key": "upload-1"}
+    with IoHand(client, storage) as hand:
+        first = http.post("/v1/voices", data=form(), headers=headers)
+        again = http.post("/v1/voices", data=form(), headers=headers)
+        # What another worker finds that was given the same task, too late: the upload is gone.
+        lost = dataclasses.replace(RecordingStore(client).get("ann", OWNER), state="failed", key=None, sha256=None)
+        assert RecordingStore(client).end_check(lost)
+        RecordingStore(client).add(dataclasses.replace(lost, state="checking"))
+        hand.wait_until_idle()
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.get_json()["id"] == first.get_json()["id"]
+    assert http.get("/v1/voices/ann").get_json() == first.get_json()
+    assert http.get("/v1/voices/ann/preview?inline=1").status_code == 200
+
+
 def test_a_recording_of_a_byte_too_many_is_refused(
     client: redis.Redis, settings: Settings, api_key: str, http: FlaskClient
 ) -> None:
+    assert settings.recording_max_bytes == 50_000_000
     app = create_app(settings.model_copy(update={"recording_max_bytes": 150_000, "max_body_bytes": 1024}))
     with app.test_client() as small, IoHand(client, Storage(settings)):
         small.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {api_key}"
