@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.intake import Check, check_path, written
+from tests.intake import Check, check_path, jsonl, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -443,6 +443,28 @@ def test_all_faults_of_a_header_are_named(check: Check) -> None:
 def test_gb18030_is_known_for_what_it_is(check: Check, text: str) -> None:
     checked = check(written([["id", "text"], ["1", text]]).encode("gb18030"))
     assert (checked.good.encoding, checked.texts) == ("gb18030", [text])
+
+
+def test_nothing_that_a_row_says_is_remembered_or_told_at_length(tmp_path: Path) -> None:
+    """What is remembered between rows, and what faults say of them, has to be short: there are many rows."""
+    long = "x" * 300_000
+    wide = " " * 300_000
+    rows = [
+        {"text": "a", "voice": f"{long}{row}", "speed": f"{row / 1000 + 1}{wide}", f"{row}{long}": "b"}
+        for row in range(80)
+    ]
+    path = tmp_path / "long.jsonl"
+    path.write_text(jsonl(*rows))
+    del rows
+    tracemalloc.start()
+    try:
+        checked = check_path(path, errors=tmp_path / "e.csv", groups=tmp_path / "g.jsonl")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert checked.good.error_counts == {"voice_unknown": 80, "column_invalid": 80}
+    assert max(len(fault.detail) for fault in checked.faults) < 300
+    assert peak < 24 * 2**20
 
 
 def big(path: Path, parts: Iterator[bytes]) -> Path:

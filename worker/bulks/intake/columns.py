@@ -84,31 +84,37 @@ def is_known(name: str) -> bool:
     return name in KNOWN or name.startswith(EMOTION)
 
 
-@functools.lru_cache(maxsize=1024)
 def name_fault(name: str) -> BulkError | None:
     """Why no column can have this name; None if one can.
 
     The error may be looked at again and again, but is not to be raised: it would gather tracebacks.
     """
+    if len(name) > MAX_NAME_CHARS:
+        return ColumnInvalid(
+            f"the column {shown(name)} has a name of {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
+        )
+    return _fault_of_short(name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _fault_of_short(name: str) -> BulkError | None:
     if is_known(name):
         return None
     known = slip_of(name)
     if known:
         return ColumnUnknown(f"there is no column {shown(name)}; did you mean {known!r}?")
-    if len(name) > MAX_NAME_CHARS:
-        return ColumnInvalid(
-            f"the column {shown(name)} has a name of {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
-        )
     if unprintable(name):
         return ColumnInvalid(f"the column {shown(name)} has a control character in its name; none is wanted")
     return None
 
 
-@functools.lru_cache(maxsize=1024)
 def slip_of(name: str) -> str | None:
     """The known column that somebody meant who wrote ``name``; None if it is a name of its own."""
-    if len(name) > MAX_NAME_CHARS:
-        return None
+    return _slip_of_short(name) if len(name) <= MAX_NAME_CHARS else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _slip_of_short(name: str) -> str | None:
     plain = _plain(name)
     if plain in _ALIASES:
         return _ALIASES[plain]

@@ -15,8 +15,8 @@ SKIP: Final = "skip"
 FIRST_ERRORS: Final = 100
 #: Names of voices, and of metadata, that a report lists at most.
 MOST_NAMES: Final = 1000
-#: Longest name of a column that is shown.
-MOST_NAME_CHARS: Final = 64
+#: Longest name of a column, and longest sentence, that a fault has. There may be a hundred thousand of them.
+MOST_NAME_CHARS, MOST_DETAIL_CHARS = 64, 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,8 @@ class Fault:
     @classmethod
     def of(cls, error: StentorError, *, row: int, column: str = "") -> Fault:
         """The fault that an error names; a lone surrogate in its sentence is written as an escape."""
-        return cls(row=row, column=_writable(column[:MOST_NAME_CHARS]), code=error.code, detail=_writable(error.detail))
+        name, detail = column[:MOST_NAME_CHARS], error.detail[:MOST_DETAIL_CHARS]
+        return cls(row=row, column=_writable(name), code=error.code, detail=_writable(detail))
 
 
 def _writable(text: str) -> str:

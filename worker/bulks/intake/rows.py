@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from stentor.errors import BulkError, FieldInvalid, RequestError
+from stentor.errors import BulkError, FieldInvalid, RequestError, VoiceUnknown
 from stentor.formats import FORMATS
 from stentor.text import clean
 from stentor.voice import Voice
@@ -19,8 +19,10 @@ from worker.bulks.intake.tables import Fields
 
 #: Names of voices whose answer is remembered; more are asked about each time.
 VOICES_KEPT: Final = 10_000
-#: Values of a column that are remembered.
-VALUES_KEPT: Final = 1000
+#: Longest name that is looked up; no voice has one as long.
+VOICE_CHARS: Final = 200
+#: Values of a column that are remembered, and the longest of them.
+VALUES_KEPT, VALUE_CHARS = 1000, 64
 #: What makes a file name of a path, by format.
 _NAMED: Final = {name: functools.partial(file_name, extension=one.extension) for name, one in FORMATS.items()}
 
@@ -85,7 +87,8 @@ class RowChecker:
         return row
 
     def _read(self, row: CheckedRow, fields: Mapping[str, Any]) -> None:
-        line, metadata = row.line, dict[str, str]()
+        line = row.line
+        metadata: dict[str, str] = {}
         for name, value in fields.items():
             read = self._readers.get(name)
             try:
@@ -129,6 +132,8 @@ class RowChecker:
 
     def _voice(self, value: Any) -> str:
         name = values.text_of("voice", value).strip()
+        if len(name) > VOICE_CHARS:
+            raise VoiceUnknown(f"there is no voice {shown(name)}: a name of {len(name)} characters")
         known = self._known.get(name)
         if known is None:
             try:
@@ -155,7 +160,7 @@ class _Remembered:
         found = self._known.get(value)
         if found is None:
             found = self._read(value)
-            if len(self._known) < VALUES_KEPT:
+            if len(self._known) < VALUES_KEPT and len(value) <= VALUE_CHARS:
                 self._known[value] = found
         return found
 

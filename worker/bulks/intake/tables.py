@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from stentor.errors import BulkError, FileEmpty, FileUnreadable, RowMalformed
-from worker.bulks.intake.columns import KNOWN, MOST_COLUMNS, TEXT, check_header, slip_of
+from worker.bulks.intake.columns import KNOWN, MOST_COLUMNS, TEXT, check_header, name_fault, slip_of
 from worker.bulks.intake.encodings import Place
-from worker.bulks.intake.names import shown, unprintable
+from worker.bulks.intake.names import shown
 from worker.bulks.intake.report import MOST_NAMES
 
 #: What parts columns, the most likely first.
@@ -172,7 +172,7 @@ def _objects(lines: Iterator[str], place: Place, seen: dict[str, None]) -> Itera
             yield RowMalformed(f"line {place.line} of the file is no JSON: {_json_said(exc)}; one object is wanted")
         else:
             if isinstance(value, dict) and len(seen) < MOST_NAMES:
-                seen.update((name, None) for name in value if unprintable(name) is None)
+                seen.update((name, None) for name in value if name_fault(name) is None)
             yield _fields(value, place)
         place.row += 1
 

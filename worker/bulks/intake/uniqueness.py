@@ -58,7 +58,7 @@ class Across:
     def _firsts(
         self, column: str, table: str, rows: Sequence[CheckedRow], key: Callable[[str], str], error: type[BulkError]
     ) -> None:
-        keyed = [(key(row.line[column]), row.number) for row in rows if column in row.line]
+        keyed = [(key(line[column]), line["row"]) for line in (row.line for row in rows) if column in line]
         if not keyed:
             return
         before = self._db.total_changes
