@@ -273,6 +273,44 @@ class Client:
             for piece in self.bulk_file(bulk_id, name):
                 file.write(piece)
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """All webhook endpoints, implicit ones too."""
+        return cast("list[dict[str, Any]]", self._request("GET", "/v1/webhooks").json()["webhooks"])
+
+    def add_webhook(self, url: str, **fields: Any) -> dict[str, Any]:
+        """A new webhook endpoint, with its secret this once."""
+        return cast("dict[str, Any]", self._request("POST", "/v1/webhooks", json={"url": url, **fields}).json())
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook endpoint."""
+        self._request("DELETE", _webhook(webhook_id))
+
+    def ping_webhook(self, webhook_id: str) -> str:
+        """Send a test event; the id of its delivery."""
+        return cast("str", self._request("POST", f"{_webhook(webhook_id)}/ping").json()["delivery_id"])
+
+    def deliveries(
+        self, webhook_id: str, *, state: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """One page of an endpoint's deliveries, newest first: ``deliveries`` and ``next_cursor``."""
+        wanted = {"state": state, "limit": limit, "cursor": cursor}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return cast("dict[str, Any]", self._request("GET", f"{_webhook(webhook_id)}/deliveries", params=given).json())
+
+    def replay(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
+        """The delivery, which is sent once more."""
+        path = f"{_webhook(webhook_id)}/deliveries/{quote(delivery_id, safe='')}/replay"
+        return cast("dict[str, Any]", self._request("POST", path).json())
+
+    def replay_since(self, webhook_id: str, since: str, *, state: str | None = None) -> int:
+        """How many deliveries made since a time (RFC 3339) are sent once more."""
+        body = {"since": since, **({"state": state} if state else {})}
+        return cast("int", self._request("POST", f"{_webhook(webhook_id)}/replay", json=body).json()["replayed"])
+
+    def webhook_secret(self) -> str:
+        """What signs webhooks to the ``webhook_url`` of jobs and bulks."""
+        return cast("str", self._request("GET", "/v1/webhooks/secret").json()["secret"])
+
     def _request(self, method: str, path: str, *, extra_s: float = 0, **rest: Any) -> httpx.Response:
         deadline = time.monotonic() + self._patience_s
         timeout = httpx.Timeout(ANSWER_TIMEOUT_S + extra_s, connect=CONNECT_TIMEOUT_S)
@@ -361,6 +399,10 @@ def _unfinished(path: Path) -> Iterator[Path]:
 
 def _bulk(bulk_id: str) -> str:
     return f"/v1/bulks/{quote(bulk_id, safe='')}"
+
+
+def _webhook(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote(webhook_id, safe='')}"
 
 
 def _as_text(value: Any) -> str:

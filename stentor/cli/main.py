@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "bulk": ("bulk_commands:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
     "bulks": ("bulk_commands:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest."),
     "voices": ("voice_commands:voices", "List the voices; add, hear and delete your own."),
+    "webhooks": ("webhook_commands:webhooks", "List endpoints; add, ping, replay; listen as a receiver."),
     "devices": ("client_commands:devices", "List the devices; load or unload their models."),
     "up": ("up:up", "Run everything on this machine until Ctrl-C."),
     "api": ("room_commands:api", "Run the HTTP API alone."),
