@@ -128,6 +128,7 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
     bulk = store.get(path.bulk_id, owner())
     if bulk.ended and bulk.archive_state != "ready":
         store.put(bulk.id, archive_state="packing")
+        store.wake(bulk.id)
         services().doorbell.ask(PACK_ARCHIVE, bulk_id=bulk.id)
     return shown(store.get(path.bulk_id, owner())), 202
 

@@ -159,6 +159,11 @@ class BulkStore:
                 pipe.hset(keys.bulk(bulk_id), items=[part for pair in kept.items() for part in pair])
             pipe.execute()
 
+    def wake(self, bulk_id: str) -> None:
+        """Let the feeder look after a bulk that has ended: something is to be made of it."""
+        with redis_errors():
+            self._client.sadd(keys.ACTIVE_BULKS, bulk_id)
+
     def outcomes(self, bulk_id: str, chunk: int) -> dict[int, dict[str, str]] | None:
         """What Redis has of the outcomes of a chunk, by row; None if the chunk is not open: then S3 has them, or no
         row of it has entered a lane.

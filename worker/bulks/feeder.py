@@ -191,11 +191,14 @@ class Feeder:
 
     def _is_wanted_whole(self, bulk: Bulk, now_s: float) -> bool:
         """Whether something is still to be made of the whole bulk; it is asked for until it is there."""
-        if bulk.state != SUCCEEDED or bulk.dry_run:
+        if bulk.state not in {SUCCEEDED, CANCELED} or bulk.dry_run:
             return False
+        succeeded = bulk.state == SUCCEEDED
+        # Of a canceled bulk an archive is packed if somebody asked for it since.
+        archive = bulk.archive and (succeeded or bulk.archive_state is not None)
         work = [
-            (PACK_ARCHIVE, "archive", bulk.archive, bulk.archive_state),
-            (JOIN_GROUPS, "groups", bulk.groups, bulk.groups_state),
+            (PACK_ARCHIVE, "archive", archive, bulk.archive_state),
+            (JOIN_GROUPS, "groups", bulk.groups and succeeded, bulk.groups_state),
         ]
         wanted = [(task, name) for task, name, wish, state in work if wish and state not in MADE]
         for task, name in wanted:
