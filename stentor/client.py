@@ -61,6 +61,7 @@ class JobJson(TypedDict):
     sample_rate_hz: int | None
     priority: str
     metadata: dict[str, str]
+    webhook_url: str | None
     created_at: str
     started_at: str | None
     settled_at: str | None
@@ -74,6 +75,8 @@ class JobJson(TypedDict):
     batch: BatchJson | None
     quality: dict[str, float] | None
     error: ErrorJson | None
+    bulk: str | None
+    row: int | None
 
 
 class JobPage(TypedDict):
