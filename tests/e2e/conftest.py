@@ -9,6 +9,7 @@ import pytest
 
 from stentor.embedded.programs import find_valkey, find_weed
 from stentor.errors import ProgramMissing
+from tests.receivers import LOOPBACK
 from tests.stack import Stack, stack
 
 
@@ -25,6 +26,6 @@ def programs() -> None:
 
 @pytest.fixture(scope="session")
 def up(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running `stentor up` with the real voice."""
-    with stack(tmp_path_factory.mktemp("up")) as running:
+    """A running `stentor up` with the real voice; webhooks may be sent to receivers on this machine."""
+    with stack(tmp_path_factory.mktemp("up"), STENTOR_WEBHOOK_ALLOW=LOOPBACK) as running:
         yield running
