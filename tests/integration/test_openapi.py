@@ -46,7 +46,9 @@ def url(client: redis.Redis, settings: Settings, make: Callable[..., Bench]) -> 
     device = DeviceStatus(id="testhost/cpu", pid=1, state=IDLE, models=(TONE,), started_at=now, seen_at=now)
     DeviceRegistry(client, lease_s=600).report(device)
     # The tone of the longest text would take longer to encode than schemathesis waits.
-    app = create_app(settings.model_copy(update={"max_wait_s": 0.2, "bulk_wait_s": 0.1, "max_text_chars": 500}))
+    app = create_app(
+        settings.model_copy(update={"max_wait_s": 0.2, "bulk_wait_s": 0.1, "max_text_chars": 500, "lease_s": 600})
+    )
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
