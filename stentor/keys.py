@@ -16,7 +16,7 @@
 | stentor:waiting:<key id>                | string | how many jobs of a key have no outcome |
 | stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
 | stentor:usage:<owner>                   | set    | ids of all keys that ever used something |
-| stentor:idempotency:<owner>:<hash>      | hash   | a request that came with an idempotency key, and its answer; expires |
+| stentor:idempotency:<owner>:<hash>      | hash   | a request and its answer; expires |
 | stentor:limits:*                        |        | Flask-Limiter's own: how many requests a key has sent; expires |
 | stentor:bulk:<id>                       | hash   | a bulk; its fields are those of ``stentor.bulk.Bulk`` |
 | stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
@@ -29,10 +29,10 @@
 | stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
 | stentor:webhooks:<owner>                | hash   | endpoint id -> the endpoint as JSON |
 | stentor:outbox                          | stream | what is to be told: ``{type, id, owner}``; one group |
-| stentor:signing:<owner>                 | string | what signs webhooks to addresses that came with a job or bulk, as JSON |
+| stentor:signing:<owner>                 | string | signs webhooks to addresses that came with jobs; JSON |
 | stentor:callbacks:<owner>               | zset   | ids of implicit endpoints by when they were last used |
 | stentor:endpoints:due                   | zset   | endpoint id -> when there may be something to send to it |
-| stentor:endpoint:<id>                   | hash   | how an endpoint fares: failures in a row, until when it is left alone; expires |
+| stentor:endpoint:<id>                   | hash   | how an endpoint fares; expires |
 | stentor:endpoint:<id>:due               | zset   | delivery id -> when it is to be tried |
 | stentor:endpoint:<id>:running           | zset   | delivery id -> when a courier that holds it is taken for dead |
 | stentor:endpoint:<id>:deliveries        | zset   | delivery id -> when it was made; expires |

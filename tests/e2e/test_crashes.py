@@ -76,9 +76,7 @@ class Backlog:
         with contextlib.closing(connect(self.rooms.settings)) as client:
             events: list[tuple[str, dict[str, str]]] = client.xrange(keys.EVENTS)  # type: ignore[assignment]
         own = set(self.ids)
-        settled = [
-            (event["id"], int(entry.partition("-")[0]) / 1000) for entry, event in events if event["id"] in own
-        ]
+        settled = [(event["id"], int(entry.partition("-")[0]) / 1000) for entry, event in events if event["id"] in own]
         assert len(settled) == len(dict(settled)), "a job was settled twice"
         return dict(settled)
 

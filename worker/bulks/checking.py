@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
-from stentor.usage import UsageStore
 
 from stentor import bulk as bulks
 from stentor import keys, log
@@ -31,6 +30,7 @@ from stentor.errors import (
 from stentor.redis_client import connect, redis_errors
 from stentor.settings import Settings
 from stentor.storage import Storage
+from stentor.usage import UsageStore
 from stentor.voice_directory import VoiceDirectory
 from worker.bulks.intake.check import check_file
 from worker.bulks.intake.report import REJECT, Options, Report
