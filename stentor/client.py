@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypedDict, cast
+from typing import IO, Any, Self, cast
 from urllib.parse import quote
 
 import httpx
 
+from stentor.client_json import JobJson, JobPage
 from stentor.errors import ApiUnavailable, IdempotencyInFlight, StentorError
 
 #: States in which a job has its outcome.
@@ -30,60 +31,6 @@ WAIT_STEP_S = 20.0
 #: Failures after which nobody can have carried out the request, and those after which somebody may have.
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout)
 _LOST = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
-
-
-class BatchJson(TypedDict):
-    """The batch a job was spoken in."""
-
-    id: str
-    size: int
-    padding: float
-
-
-class ErrorJson(TypedDict):
-    """Why a job failed."""
-
-    code: str
-    detail: str
-    retryable: bool
-
-
-class JobJson(TypedDict):
-    """A job as the API tells it."""
-
-    id: str
-    state: str
-    text_chars: int
-    voice: str
-    speed: float
-    seed: int
-    format: str
-    sample_rate_hz: int | None
-    priority: str
-    metadata: dict[str, str]
-    webhook_url: str | None
-    created_at: str
-    started_at: str | None
-    settled_at: str | None
-    attempts: int
-    audio_s: float | None
-    audio_bytes: int | None
-    audio_url: str | None
-    sha256: str | None
-    cached: bool
-    device: str | None
-    batch: BatchJson | None
-    quality: dict[str, float] | None
-    error: ErrorJson | None
-    bulk: str | None
-    row: int | None
-
-
-class JobPage(TypedDict):
-    """One page of a list of jobs."""
-
-    jobs: list[JobJson]
-    next_cursor: str | None
 
 
 class Problem(StentorError):

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 
 from stentor.access import KeyStore
-from stentor.client import Client, JobJson
+from stentor.client import Client
+from stentor.client_json import JobJson
 from stentor.embedded import Neighbours, neighbours
 from stentor.embedded.ports import chosen_port
 from stentor.redis_client import connect

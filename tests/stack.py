@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from stentor.client import Client, JobJson
+from stentor.client import Client
+from stentor.client_json import JobJson
 from stentor.embedded import runfile
 from stentor.embedded.runfile import RunFile
 

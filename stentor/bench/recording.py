@@ -12,7 +12,8 @@ from typing import Any
 
 from stentor.bench.observed import REFUSED, UNSETTLED, Beat, Recording, Spoken
 from stentor.bench.scenarios import Request, text
-from stentor.client import SETTLED, Client, JobJson
+from stentor.client import SETTLED, Client
+from stentor.client_json import JobJson
 from stentor.devices import BUSY
 from stentor.errors import StentorError
 

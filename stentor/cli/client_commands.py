@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stentor.cli import exit_codes, output
 from stentor.cli import submit as submitting
 from stentor.cli.finding import find_api
-from stentor.client import Client, JobJson, Problem
+from stentor.client import Client, Problem
+from stentor.client_json import JobJson
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 PRIORITIES = ("interactive", "standard", "bulk")

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from stentor import keys
-from stentor.client import JobJson
+from stentor.client_json import JobJson
 from stentor.redis_client import connect
 from tests.poison.stentor_poison import POISON, RATE_HZ
 from tests.rooms import ROOMS, Rooms, rooms_apart

@@ -12,17 +12,16 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Final, cast
 
 from stentor import bulk as bulks
-from stentor import keys, log, manifest
+from stentor import log, manifest
 from stentor.audio_names import audio_name
 from stentor.bulk import CANCELED, SUCCEEDED, Bulk
 from stentor.bulk_store import BulkStore
 from stentor.errors import UnavailableError
 from stentor.manifest import Results
-from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.storage import Storage
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import LockTaken, locked
+from worker.bulks.locking import alone
 
 _log = log.get(__name__)
 
@@ -48,17 +47,10 @@ def pack(bulk_id: str, settings: Settings) -> None:
         StorageUnavailable, RedisUnavailable: one of them does not answer; nothing is left half-done, try again later.
         LockTaken: another process packs it; look again later, for that process may die.
     """
-    client = connect(settings)
-    store = BulkStore(client, retention_s=settings.retention_s)
-    try:
-        with locked(client, keys.bulk_lock(bulk_id, "archive")) as check:
-            if check is None:
-                raise LockTaken(f"another process packs the archive of {bulk_id}")
-            while _is_wanted(bulk := store.find(bulk_id)):
-                assert bulk is not None
-                _pack(bulk, store, Storage(settings), settings, check)
-    finally:
-        client.close()
+    with alone(bulk_id, "archive", settings) as (_, store, check):
+        while _is_wanted(bulk := store.find(bulk_id)):
+            assert bulk is not None
+            _pack(bulk, store, Storage(settings), settings, check)
 
 
 def _is_wanted(bulk: Bulk | None) -> bool:

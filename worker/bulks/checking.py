@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import tempfile
 import time
@@ -27,14 +26,14 @@ from stentor.errors import (
     StentorError,
     UnavailableError,
 )
-from stentor.redis_client import connect, redis_errors
+from stentor.redis_client import redis_errors
 from stentor.settings import Settings
 from stentor.storage import Storage
 from stentor.usage import UsageStore
 from stentor.voice_directory import VoiceDirectory
 from worker.bulks.intake.check import check_file
 from worker.bulks.intake.report import REJECT, Options, Report
-from worker.bulks.locking import locked
+from worker.bulks.locking import alone
 
 _log = log.get(__name__)
 
@@ -48,24 +47,20 @@ def check(bulk_id: str, settings: Settings) -> None:
     """Check the file of a bulk and accept or refuse it; doing it again changes nothing.
 
     Raises:
-        UnavailableError: a neighbour is away; the file is to be checked again.
+        UnavailableError: a neighbour is away, or another process is at it; the file is to be looked at again.
     """
-    with (
-        contextlib.closing(connect(settings)) as client,
-        locked(client, keys.bulk_lock(bulk_id, "check")) as held,
-    ):
-        if held:
-            _Check(client, settings, bulk_id).run()
+    with alone(bulk_id, "check", settings) as (client, store, _):
+        _Check(client, store, settings, bulk_id).run()
 
 
 class _Check:
     """One attempt at checking one bulk's file."""
 
-    def __init__(self, client: redis.Redis, settings: Settings, bulk_id: str) -> None:
+    def __init__(self, client: redis.Redis, store: BulkStore, settings: Settings, bulk_id: str) -> None:
         self._client = client
         self._settings = settings
         self._storage = Storage(settings)
-        self._store = BulkStore(client, retention_s=settings.retention_s)
+        self._store = store
         self._bulk_id = bulk_id
         self._noted_at_s = 0.0
 

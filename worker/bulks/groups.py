@@ -21,19 +21,18 @@ import soxr
 from numpy.typing import NDArray
 
 from stentor import bulk as bulks
-from stentor import keys, log
+from stentor import log
 from stentor.audio_names import safe_part
 from stentor.bulk import SUCCEEDED, Bulk
 from stentor.bulk_store import BulkStore
 from stentor.errors import AudioNotFound, GroupIncomplete, StentorError, UnavailableError
 from stentor.formats import FORMATS
 from stentor.manifest import Results, rows_of
-from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.storage import Storage
 from worker import audio
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import LockTaken, locked
+from worker.bulks.locking import alone
 
 _log = log.get(__name__)
 
@@ -55,17 +54,10 @@ def join(bulk_id: str, settings: Settings) -> None:
         StorageUnavailable, RedisUnavailable: one of them does not answer; try again later, what is joined is kept.
         LockTaken: another process joins them; look again later, for that process may die.
     """
-    client = connect(settings)
-    store = BulkStore(client, retention_s=settings.retention_s)
-    try:
-        with locked(client, keys.bulk_lock(bulk_id, "groups")) as check:
-            if check is None:
-                raise LockTaken(f"another process joins the groups of {bulk_id}")
-            while _is_wanted(bulk := store.find(bulk_id)):
-                assert bulk is not None
-                _join(bulk, store, Storage(settings), check)
-    finally:
-        client.close()
+    with alone(bulk_id, "groups", settings) as (_, store, check):
+        while _is_wanted(bulk := store.find(bulk_id)):
+            assert bulk is not None
+            _join(bulk, store, Storage(settings), check)
 
 
 def _is_wanted(bulk: Bulk | None) -> bool:

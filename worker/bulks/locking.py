@@ -9,9 +9,11 @@ from typing import Final
 
 import redis
 
-from stentor import log
+from stentor import keys, log
+from stentor.bulk_store import BulkStore
 from stentor.errors import UnavailableError
-from stentor.redis_client import redis_errors
+from stentor.redis_client import connect, redis_errors
+from stentor.settings import Settings
 
 _log = log.get(__name__)
 
@@ -71,3 +73,20 @@ def locked(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]
         thread.join()
         with contextlib.suppress(redis.RedisError):
             lock.release()
+
+
+@contextlib.contextmanager
+def alone(bulk_id: str, work: str, settings: Settings) -> Iterator[tuple[redis.Redis, BulkStore, Callable[[], None]]]:
+    """A connection, the bulks, and a check that raises ``LockLost``, for work on a whole bulk.
+
+    Raises:
+        LockTaken: another process is at it; look again later, for that process may die.
+        RedisUnavailable: Redis does not answer.
+    """
+    with (
+        contextlib.closing(connect(settings)) as client,
+        locked(client, keys.bulk_lock(bulk_id, work)) as check,
+    ):
+        if check is None:
+            raise LockTaken(f"another process is at the {work} of {bulk_id}")
+        yield client, BulkStore(client, retention_s=settings.retention_s), check
