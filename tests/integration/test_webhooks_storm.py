@@ -17,6 +17,8 @@ import redis
 from standardwebhooks import Webhook
 
 from stentor import keys
+from stentor.bulk import Bulk
+from stentor.bulk_store import BulkStore
 from stentor.job import new_id
 from stentor.record import to_items
 from stentor.settings import Settings
@@ -300,3 +302,22 @@ def test_an_event_whose_job_is_gone_holds_nobody(client: redis.Redis, stormy: Se
             eventually(lambda: there.received)
             eventually(lambda: client.xlen(keys.OUTBOX) == 0)
     assert len(there.received) == 1
+
+
+def test_progress_and_end_of_a_bulk_are_told_to_who_wants_them(client: redis.Redis, stormy: Settings) -> None:
+    store, bulks = WebhookStore(client, keep_s=3600), BulkStore(client, retention_s=3600)
+    with receiver() as own, receiver() as hears, receiver() as chose, couriers(stormy, 1):
+        endpoint(store, hears.url)
+        store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=chose.url, events=("bulk.progress",)))
+        bulk = bulks.create(
+            Bulk(id="bulk_1", owner="acme", state="running", rows=10, succeeded=4, settled=4, webhook_url=own.url)
+        )
+        client.xadd(keys.OUTBOX, {"type": "bulk.progress", "id": bulk.id, "owner": "acme"})
+        eventually(lambda: chose.received)
+        bulks.move(bulk.id, "acme", "cancel")
+        eventually(lambda: own.received and hears.received)
+    assert [json.loads(one.body)["type"] for one in chose.received] == ["bulk.progress"]
+    for there in (own, hears):
+        (told,) = [json.loads(one.body) for one in there.received]
+        assert (told["type"], told["data"]["state"]) == ("bulk.completed", "canceled")
+        assert told["data"]["counts"] == {"rows": 10, "succeeded": 4, "failed": 0, "canceled": 6}
