@@ -28,7 +28,7 @@ from api.bulk_view import base_url, shown
 from api.schemas import ErrorOut, NoQuery
 from api.services import services
 from stentor import bulk as bulks
-from stentor.bulk import Bulk, chunk_of
+from stentor.bulk import CHECKING, Bulk, chunk_of
 from stentor.doorbell import PACK_ARCHIVE
 from stentor.errors import AudioNotFound, BulkFileNotFound, BulkStateConflict, FileNotReady
 from stentor.manifest import with_addresses
@@ -102,6 +102,8 @@ def _manifest(path: BulkPath, kind: str, content_type: str) -> Response:
 def get_errors(path: BulkPath, query: NoQuery) -> Response:
     """Fetch all errors of the file: row, column, code, detail."""
     bulk = services().bulks.get(path.bulk_id, owner())
+    if bulk.state == CHECKING:
+        raise FileNotReady("the file is still being checked")
     try:
         pieces = services().storage.stream(bulks.errors_key(bulk.id))
     except AudioNotFound as exc:

@@ -15,7 +15,7 @@ _FILES = {
 }
 _REDIRECTS = ("archive.zip", "groups/{name}")
 #: What is there only in some states.
-_CONFLICTING = ("rows", "manifest.jsonl", "manifest.csv", *_REDIRECTS)
+_CONFLICTING = ("rows", "errors.csv", "manifest.jsonl", "manifest.csv", *_REDIRECTS)
 
 
 def complete(spec: dict[str, Any], settings: Settings, conflict: dict[str, Any]) -> None:
