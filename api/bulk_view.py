@@ -46,7 +46,7 @@ class Around:
         found = services()
         with redis_errors():
             ids = sorted(text_list(found.client.smembers(keys.ACTIVE_BULKS)))[:MOST_OTHERS]
-        bulks = [bulk for bulk in map(found.bulks.find, ids) if bulk is not None and bulk.state in {WAITING, RUNNING}]
+        bulks = [bulk for bulk in map(found.bulks.glance, ids) if bulk is not None and bulk.state in {WAITING, RUNNING}]
         return cls(active=bulks, lanes=found.backlog.lanes(time.time()), devices=found.devices.list())
 
     def beside(self, bulk: Bulk) -> list[Bulk]:

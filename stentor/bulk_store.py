@@ -24,6 +24,8 @@ WISHES: Final[Mapping[str, str]] = {
     "cancel": "only a bulk that has not ended can be canceled",
     "retry": "only a bulk that has succeeded and has failed rows can be tried again",
 }
+#: Fields of a bulk that tell where it stands.
+GLANCED_AT: Final = tuple(field.name for field in dataclasses.fields(Bulk) if field.name != "report")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,13 @@ class BulkStore:
             pipe.sadd(keys.ACTIVE_BULKS, bulk.id)
             pipe.execute()
         return bulk
+
+    def glance(self, bulk_id: str) -> Bulk | None:
+        """The bulk as it is now, without the report on its file, which may be long; None if there is none."""
+        with redis_errors():
+            values = self._client.hmget(keys.bulk(bulk_id), list(GLANCED_AT))
+        fields = {name: str(value) for name, value in zip(GLANCED_AT, values, strict=True) if value is not None}
+        return from_fields(Bulk, fields) if "owner" in fields else None
 
     def find(self, bulk_id: str) -> Bulk | None:
         """The bulk as it is now, whoever owns it; None if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 import time
@@ -22,6 +23,7 @@ from stentor.errors import (
     FileTooLarge,
     FileUnreadable,
     LimitError,
+    RedisUnavailable,
     SourceNotFound,
     StentorError,
     UnavailableError,
@@ -75,6 +77,7 @@ class _Check:
             with tempfile.TemporaryDirectory(prefix="stentor-bulk-") as folder:
                 self._check(bulk, Path(folder))
         except UnavailableError:
+            self._forgive_attempt()
             raise
         except (BulkError, LimitError) as exc:
             self._refuse(bulk, exc, {})
@@ -105,6 +108,11 @@ class _Check:
                 f"checking the file was begun {checks - 1} times and never ended; "
                 f"{self._settings.max_attempts} times are allowed"
             )
+
+    def _forgive_attempt(self) -> None:
+        """Do not count an attempt that a neighbour's absence ended."""
+        with contextlib.suppress(RedisUnavailable), redis_errors():
+            self._client.hincrby(keys.bulk(self._bulk_id), "checks", -1)
 
     def _check(self, bulk: Bulk, folder: Path) -> None:
         source, errors, groups = folder / "source", folder / "errors.csv", folder / "groups.jsonl"

@@ -158,7 +158,7 @@ class Feeder:
         with redis_errors():
             ids = sorted(text_list(self._client.smembers(keys.ACTIVE_BULKS)))
         self._aside = {bulk_id: until_s for bulk_id, until_s in self._aside.items() if until_s > now_s}
-        bulks = {bulk_id: self._store.find(bulk_id) for bulk_id in ids}
+        bulks = {bulk_id: self._store.glance(bulk_id) for bulk_id in ids}
         for bulk_id, bulk in bulks.items():
             if bulk is None:
                 with redis_errors():
