@@ -14,7 +14,7 @@ from api.bulk_schemas import ArchiveOut, BulkOut, CountsOut, ManifestOut
 from api.schemas import ErrorOut
 from api.services import services
 from stentor import estimate, keys
-from stentor.bulk import CANCELED, CHECKING, PAUSED, RUNNING, WAITING, Bulk
+from stentor.bulk import CANCELED, CHECKING, PAUSED, RUNNING, SUCCEEDED, WAITING, Bulk
 from stentor.devices import LIVE, DeviceStatus
 from stentor.lanes import LaneState
 from stentor.redis_client import redis_errors, text_list
@@ -59,7 +59,8 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
     around = around or Around.now()
     at, report = f"{base_url()}/v1/bulks/{bulk.id}", dict(bulk.report or {})
     eta_s = None
-    if bulk.state in {WAITING, RUNNING}:
+    # Of a dry run: when it would be done, had it been taken now.
+    if bulk.state in {WAITING, RUNNING} or (bulk.dry_run and bulk.state == SUCCEEDED):
         eta_s = estimate.left_s(bulk, others=around.beside(bulk), lanes=around.lanes, devices=around.devices)
     error = None
     if bulk.error_code is not None:

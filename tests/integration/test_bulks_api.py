@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from stentor import bulk as bulks
 from stentor import keys
 from stentor.access import KeyStore
 from stentor.bulk import Bulk
+from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
 from stentor.errors import IdDuplicate, StentorError
 from stentor.settings import Settings
 from stentor.storage import Storage
@@ -137,14 +139,19 @@ def test_a_bad_file_is_refused_with_its_errors_row_by_row(
 
 
 def test_a_dry_run_of_a_good_file_answers_what_was_found(
-    http: FlaskClient, bench: BulkBench, checker: Callable[..., None]
+    http: FlaskClient, client: redis.Redis, bench: BulkBench, checker: Callable[..., None]
 ) -> None:
+    now = time.time()
+    device = DeviceStatus(id="h/cpu", pid=1, state=IDLE, started_at=now, seen_at=now, audio_s=600.0, busy_s=100.0)
+    DeviceRegistry(client, lease_s=60).report(device)
     report = {"encoding": "gb18030", "estimated_audio_s": 12.0, "errors": []}
     checker(lambda bulk: bench.store.only_checked(bulk.id, {"rows": 3, "chars": 180, "report": report}))
     response = http.post("/v1/bulks", **form(dry_run="true"))
     assert response.status_code == 200
     bulk = response.get_json()
     assert (bulk["state"], bulk["dry_run"], bulk["estimated_audio_s"]) == ("succeeded", True, 12.0)
+    assert bulk["eta_s"] == 2.0
+    assert bulk["estimated_finish_at"] is not None
     assert bulk["report"] == {"encoding": "gb18030", "estimated_audio_s": 12.0}
     assert bulk["counts"] == {
         "rows": 3, "queued": 0, "running": 0, "succeeded": 0, "failed": 0, "canceled": 0, "cached": 0,
