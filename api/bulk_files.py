@@ -28,7 +28,7 @@ from api.bulk_view import base_url, shown
 from api.schemas import ErrorOut, NoQuery
 from api.services import services
 from stentor import bulk as bulks
-from stentor.bulk import CHECKING, Bulk, chunk_of
+from stentor.bulk import CHECKING, FAILED, PACKING, READY, Bulk, chunk_of
 from stentor.doorbell import PACK_ARCHIVE
 from stentor.errors import AudioNotFound, BulkFileNotFound, BulkStateConflict, FileNotReady
 from stentor.manifest import with_addresses
@@ -128,8 +128,8 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
     store.put(bulk.id, archive=True)
     # Looked at again: if it ends from here on, the feeder sees that an archive is wanted.
     bulk = store.get(path.bulk_id, owner())
-    if bulk.ended and bulk.archive_state != "ready":
-        store.put(bulk.id, archive_state="packing")
+    if bulk.ended and bulk.archive_state != READY:
+        store.put(bulk.id, archive_state=PACKING)
         store.wake(bulk.id)
         services().doorbell.ask(PACK_ARCHIVE, bulk_id=bulk.id)
     return shown(store.get(path.bulk_id, owner())), 202
@@ -139,9 +139,9 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
 def get_archive(path: BulkPath, query: ArchiveQuery) -> Any:
     """Fetch the archive, or a part of it: a redirect to the storage."""
     bulk = services().bulks.get(path.bulk_id, owner())
-    if bulk.archive_state == "failed":
+    if bulk.archive_state == FAILED:
         raise BulkFileNotFound("the archive could not be packed; POST .../archive tries again")
-    if bulk.archive_state != "ready":
+    if bulk.archive_state != READY:
         if not bulk.archive or bulk.dry_run:
             raise BulkFileNotFound("nobody asked for an archive; POST .../archive does")
         raise FileNotReady(f"the bulk is {bulk.state}, and its archive is not packed yet")
@@ -183,7 +183,7 @@ def _groups(bulk: Bulk) -> Iterator[dict[str, Any]]:
     """What is known of each group: what came of joining it, or that it is there."""
     if not bulk.groups:
         return
-    key = bulks.joined_key(bulk.id) if bulk.groups_state == "ready" else bulks.groups_key(bulk.id)
+    key = bulks.joined_key(bulk.id) if bulk.groups_state == READY else bulks.groups_key(bulk.id)
     left = b""
     for piece in services().storage.stream(key):
         *whole, left = (left + piece).split(b"\n")

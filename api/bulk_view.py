@@ -14,7 +14,7 @@ from api.bulk_schemas import ArchiveOut, BulkOut, CountsOut, ManifestOut
 from api.schemas import ErrorOut
 from api.services import services
 from stentor import estimate, keys
-from stentor.bulk import CANCELED, CHECKING, PAUSED, RUNNING, SUCCEEDED, WAITING, Bulk
+from stentor.bulk import CANCELED, CHECKING, FAILED, PAUSED, READY, RUNNING, SUCCEEDED, WAITING, Bulk
 from stentor.devices import LIVE, DeviceStatus
 from stentor.lanes import LaneState
 from stentor.redis_client import redis_errors, text_list
@@ -132,14 +132,14 @@ def _has_rows(bulk: Bulk) -> bool:
 
 
 def _archive(bulk: Bulk, at: str) -> ArchiveOut:
-    ready = bulk.archive_state == "ready"
+    ready = bulk.archive_state == READY
     parts = range(1, len(bulk.archive_keys) + 1) if ready else ()
     state: Any = bulk.archive_state or ("waiting" if bulk.archive and not bulk.dry_run else None)
     return ArchiveOut(state=state, urls=[f"{at}/archive.zip?part={part}" for part in parts])
 
 
 def _groups(bulk: Bulk) -> Any:
-    waits = bulk.groups and not bulk.dry_run and bulk.state not in {CANCELED, "failed"}
+    waits = bulk.groups and not bulk.dry_run and bulk.state not in {CANCELED, FAILED}
     return bulk.groups_state or ("waiting" if waits else None)
 
 

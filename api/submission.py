@@ -10,10 +10,9 @@ from api.problems import Invalid
 from api.schemas import JobRequest
 from api.services import Services
 from stentor.access import ApiKey
-from stentor.cache import fingerprint
 from stentor.errors import RequestError, TooManyJobs
 from stentor.job import Job
-from stentor.lanes import Lane
+from stentor.making import make_job
 from stentor.settings import Settings
 from stentor.text import clean
 from stentor.voice import Voice
@@ -69,33 +68,19 @@ class _Urls:
 
 
 def _job(request: JobRequest, *, job_id: str, text: str, voice: Voice, key: ApiKey, settings: Settings) -> Job:
-    model = voice.model
-    equal = fingerprint(
-        text=text,
-        voice=voice,
-        speed=request.speed,
-        seed=request.seed,
-        format=request.format,
-        sample_rate_hz=request.sample_rate_hz,
-        loudness_lufs=settings.loudness_lufs,
-    )
-    lane = Lane.of(model=model, priority=request.priority, text_chars=len(text))
-    return Job(
+    return make_job(
         id=job_id,
         owner=key.owner,
         key_id=key.id,
         text=text,
-        voice=voice.name,
-        recording=voice.recording,
-        recording_key=voice.recording_key,
-        model=model,
-        lane=lane.key,
+        voice=voice,
+        priority=request.priority,
         speed=request.speed,
         seed=request.seed,
         format=request.format,
         sample_rate_hz=request.sample_rate_hz,
-        priority=request.priority,
+        cache=request.cache,
+        settings=settings,
         metadata=request.metadata,
         webhook_url=request.webhook_url,
-        fingerprint=equal if request.cache and settings.cache == "on" else None,
     )

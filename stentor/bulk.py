@@ -21,6 +21,11 @@ CANCELED: Final = "canceled"
 STATES: Final = (CHECKING, WAITING, RUNNING, PAUSED, SUCCEEDED, FAILED, CANCELED)
 ENDED: Final = frozenset({SUCCEEDED, FAILED, CANCELED})
 
+#: How far an archive, or the joining of groups, is; ``failed`` as a bulk.
+PACKING: Final = "packing"
+JOINING: Final = "joining"
+READY: Final = "ready"
+
 #: Rows of one object in S3. They enter the lanes and leave Redis in this unit.
 CHUNK_ROWS: Final = 1000
 

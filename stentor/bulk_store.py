@@ -155,18 +155,11 @@ class BulkStore:
         return bool(answer)
 
     def put(self, bulk_id: str, **fields: Any) -> None:
-        """Write fields of a bulk that is there; None takes one away."""
-        gone = [name for name, value in fields.items() if value is None]
-        kept = {name: encode(value) for name, value in fields.items() if value is not None}
+        """Write fields of a bulk that is there."""
+        items = [part for name, value in fields.items() for part in (name, encode(value))]
         with redis_errors():
-            if not self._client.exists(keys.bulk(bulk_id)):
-                return
-            pipe = self._client.pipeline(transaction=True)
-            if gone:
-                pipe.hdel(keys.bulk(bulk_id), *gone)
-            if kept:
-                pipe.hset(keys.bulk(bulk_id), items=[part for pair in kept.items() for part in pair])
-            pipe.execute()
+            if self._client.exists(keys.bulk(bulk_id)):
+                self._client.hset(keys.bulk(bulk_id), items=items)
 
     def wake(self, bulk_id: str) -> None:
         """Let the feeder look after a bulk that has ended: something is to be made of it."""

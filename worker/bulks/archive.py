@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -14,20 +13,16 @@ from typing import IO, Any, Final, cast
 from stentor import bulk as bulks
 from stentor import log, manifest
 from stentor.audio_names import audio_name
-from stentor.bulk import CANCELED, SUCCEEDED, Bulk
+from stentor.bulk import CANCELED, PACKING, SUCCEEDED, Bulk
 from stentor.bulk_store import BulkStore
-from stentor.errors import UnavailableError
 from stentor.manifest import Results
 from stentor.settings import Settings
 from stentor.storage import Storage
+from worker.bulks import whole
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import alone
 
 _log = log.get(__name__)
 
-PACKING: Final = "packing"
-READY: Final = "ready"
-FAILED: Final = "failed"
 #: Most files and bytes of audio of one part: whatever opens ZIP files opens those of up to 65,535 files and 4 GiB.
 PART_FILES, PART_BYTES = 50_000, 4_000_000_000
 #: Bytes that are handed on at a time.
@@ -47,45 +42,15 @@ def pack(bulk_id: str, settings: Settings) -> None:
         StorageUnavailable, RedisUnavailable: one of them does not answer; nothing is left half-done, try again later.
         LockTaken: another process packs it; look again later, for that process may die.
     """
-    with alone(bulk_id, "archive", settings) as (_, store, check):
-        while _is_wanted(bulk := store.find(bulk_id)):
-            assert bulk is not None
-            _pack(bulk, store, Storage(settings), settings, check)
+
+    def packed(bulk: Bulk, store: BulkStore, check: Callable[[], None]) -> dict[str, Any]:
+        return {"archive_keys": list(_parts(bulk, store, Storage(settings), settings.public_url or "", check))}
+
+    whole.make(bulk_id, settings, work="archive", making=PACKING, wanted=_is_wanted, act=packed)
 
 
-def _is_wanted(bulk: Bulk | None) -> bool:
-    """Whether there is something to pack, and nobody has packed it."""
-    return (
-        bulk is not None
-        and bulk.state in {SUCCEEDED, CANCELED}
-        and not bulk.dry_run
-        and bulk.archive_state not in {READY, FAILED}
-    )
-
-
-def _pack(bulk: Bulk, store: BulkStore, storage: Storage, settings: Settings, check: Callable[[], None]) -> None:
-    started = time.monotonic()
-    store.put(bulk.id, archive_state=PACKING)
-    try:
-        keys_of_parts = list(_parts(bulk, store, storage, settings.public_url or "", check))
-    except UnavailableError:
-        raise
-    except Exception:  # noqa: BLE001 - told where the client looks; trying again would end the same
-        store.put(bulk.id, archive_state=FAILED)
-        _log.exception("archive_failed", bulk_id=bulk.id)
-        return
-    now = store.find(bulk.id)
-    if now is None or now.retries != bulk.retries:
-        # Rows were tried again meanwhile: what was packed is not what the bulk is now.
-        return
-    store.put(bulk.id, archive_state=READY, archive_keys=keys_of_parts)
-    _log.info(
-        "archive_packed",
-        bulk_id=bulk.id,
-        files=bulk.succeeded,
-        parts=len(keys_of_parts),
-        took_s=round(time.monotonic() - started, 3),
-    )
+def _is_wanted(bulk: Bulk) -> bool:
+    return bulk.state in {SUCCEEDED, CANCELED} and not bulk.dry_run
 
 
 def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check: Callable[[], None]) -> Iterator[str]:

@@ -14,17 +14,16 @@ from stentor import bulk as bulks
 from stentor import keys, manifest
 from stentor.bulk import CHUNK_ROWS, Bulk
 from stentor.bulk_store import BulkStore
-from stentor.cache import fingerprint
 from stentor.errors import RequestError
 from stentor.job import FAILED, Job
-from stentor.lanes import Lane
+from stentor.making import make_job
 from stentor.record import encode
 from stentor.redis_client import redis_errors, script, text_map
 from stentor.settings import Settings
 from stentor.storage import Storage
 from stentor.store import EVENTS_KEPT, JobStore
 from stentor.voice import Voice
-from stentor.voice_directory import OwnersVoices, VoiceDirectory
+from stentor.voice_directory import VoiceDirectory
 
 #: Rows that one call of Redis takes in; it does nothing else for about 3 ms.
 ROWS_AT_ONCE: Final = 250
@@ -90,10 +89,15 @@ class Chunks:
         jobs: list[Job] = []
         faults: list[str | int] = []
         for row in rows:
-            try:
-                jobs.append(self._job(bulk, row, voices))
-            except RequestError as exc:
-                faults += [row["row"], _fault(exc.code, exc.detail)]
+            # What checking has found wrong, or that the voice is gone since.
+            fault = row.get("error")
+            if fault is None:
+                try:
+                    jobs.append(self._job(bulk, row, voices.get(row["voice"])))
+                except RequestError as exc:
+                    fault = {"code": exc.code, "detail": exc.detail}
+            if fault is not None:
+                faults += [row["row"], _fault(fault["code"], fault["detail"])]
         if faults:
             with redis_errors():
                 self._outcomes(
@@ -106,13 +110,12 @@ class Chunks:
             self._client.hset(keys.open_chunks(bulk.id), str(chunk), cursor)
         return cursor, len(rows)
 
-    def take_out(self, bulk: Bulk, chunk: int, *, for_good: bool) -> int:
-        """How many jobs of a chunk were taken out of their lanes: those that no device holds, or all, canceled."""
+    def take_out(self, bulk: Bulk, chunk: int, *, for_good: bool) -> None:
+        """Take jobs of a chunk out of their lanes: those that no device holds, or all, canceled."""
         ids = [bulks.job_id(bulk.id, chunk * CHUNK_ROWS + at + 1) for at in range(size(bulk, chunk))]
-        taken = 0
         with redis_errors():
             for at in range(0, len(ids), ROWS_AT_ONCE):
-                taken += self._withdraw(
+                self._withdraw(
                     keys=[keys.bulk(bulk.id)],
                     args=[
                         keys.GROUP,
@@ -125,7 +128,6 @@ class Chunks:
                 )
             # All rows are gone over again; those that are in lanes or have an outcome are passed over.
             self._client.hset(keys.open_chunks(bulk.id), str(chunk), 0)
-        return taken
 
     def complete(self, bulk: Bulk, chunks: Sequence[int]) -> list[int]:
         """Those of the chunks of which every row has its outcome."""
@@ -159,58 +161,26 @@ class Chunks:
             self._kept.popitem(last=False)
         return self._kept[place]
 
-    def _job(self, bulk: Bulk, row: dict[str, Any], voices: OwnersVoices) -> Job:
-        """The job of a row.
-
-        Raises:
-            RequestError: checking found the row wrong, or its voice is no longer there.
-        """
-        if "error" in row:
-            raise RowWrong(row["error"]["code"], row["error"]["detail"])
-        voice = voices.get(row["voice"])
-        return Job(
+    def _job(self, bulk: Bulk, row: dict[str, Any], voice: Voice) -> Job:
+        return make_job(
             id=bulks.job_id(bulk.id, row["row"]),
             owner=bulk.owner,
             key_id=bulk.key_id,
             text=row["text"],
-            voice=voice.name,
-            model=voice.model,
-            lane=Lane.of(model=voice.model, priority=bulk.priority, text_chars=len(row["text"])).key,
+            voice=voice,
+            priority=bulk.priority,
             speed=row["speed"],
             seed=row["seed"],
             format=row["format"],
             sample_rate_hz=row.get("sample_rate_hz"),
-            priority=bulk.priority,
+            cache=row.get("cache", True),
+            settings=self._settings,
             metadata=row.get("metadata") or {},
             created_at=bulk.created_at,
-            recording=voice.recording,
-            recording_key=voice.recording_key,
             bulk=bulk.id,
             row=row["row"],
             chunk=bulks.chunk_of(row["row"]),
-            fingerprint=self._fingerprint(row, voice),
         )
-
-    def _fingerprint(self, row: dict[str, Any], voice: Voice) -> str | None:
-        if self._settings.cache == "off" or not row.get("cache", True):
-            return None
-        return fingerprint(
-            text=row["text"],
-            voice=voice,
-            speed=row["speed"],
-            seed=row["seed"],
-            format=row["format"],
-            sample_rate_hz=row.get("sample_rate_hz"),
-            loudness_lufs=self._settings.loudness_lufs,
-        )
-
-
-class RowWrong(RequestError):
-    """A row that checking has found wrong and that was to be passed over; code and sentence are those it was given."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code  # type: ignore[misc] # named when the file was checked
 
 
 def _fault(code: str, detail: str) -> str:

@@ -17,7 +17,7 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from stentor import keys, log
-from stentor.bulk import CANCELED, CHECKING, CHUNK_ROWS, ENDED, PAUSED, RUNNING, SUCCEEDED, WAITING, Bulk
+from stentor.bulk import CANCELED, CHECKING, CHUNK_ROWS, ENDED, FAILED, PAUSED, READY, RUNNING, SUCCEEDED, WAITING, Bulk
 from stentor.bulk_store import BulkStore
 from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
 from stentor.errors import UnavailableError
@@ -42,8 +42,6 @@ AWAY_S: Final = 1.0
 ASK_AGAIN_S: Final = 15.0
 #: Between two looks for what can be removed, in seconds.
 SWEEP_EVERY_S: Final = 10.0
-#: States of an archive, or of joined groups, in which nothing more is to be made.
-MADE: Final = frozenset({"ready", "failed"})
 #: How long a bulk is left alone that cannot be dealt with, in seconds.
 ASIDE_S: Final = 30.0
 #: Open chunks beyond those that the window needs: each may be held open by a row that takes its time.
@@ -200,7 +198,7 @@ class Feeder:
             (PACK_ARCHIVE, "archive", archive, bulk.archive_state),
             (JOIN_GROUPS, "groups", bulk.groups and succeeded, bulk.groups_state),
         ]
-        wanted = [(task, name) for task, name, wish, state in work if wish and state not in MADE]
+        wanted = [(task, name) for task, name, wish, state in work if wish and state not in {READY, FAILED}]
         for task, name in wanted:
             self._ask(task, bulk, name, now_s)
         return bool(wanted)

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from stentor import bulk as bulks
 from stentor import log
 from stentor.audio_names import safe_part
-from stentor.bulk import SUCCEEDED, Bulk
+from stentor.bulk import FAILED, JOINING, SUCCEEDED, Bulk
 from stentor.bulk_store import BulkStore
 from stentor.errors import AudioNotFound, GroupIncomplete, StentorError, UnavailableError
 from stentor.formats import FORMATS
@@ -31,14 +30,11 @@ from stentor.manifest import Results, rows_of
 from stentor.settings import Settings
 from stentor.storage import Storage
 from worker import audio
+from worker.bulks import whole
 from worker.bulks.fetching import fetched
-from worker.bulks.locking import alone
 
 _log = log.get(__name__)
 
-JOINING: Final = "joining"
-READY: Final = "ready"
-FAILED: Final = "failed"
 #: Silence after a row that does not say how much, in ms.
 PAUSE_MS: Final = 300
 #: Samples that are encoded at a time.
@@ -54,36 +50,23 @@ def join(bulk_id: str, settings: Settings) -> None:
         StorageUnavailable, RedisUnavailable: one of them does not answer; try again later, what is joined is kept.
         LockTaken: another process joins them; look again later, for that process may die.
     """
-    with alone(bulk_id, "groups", settings) as (_, store, check):
-        while _is_wanted(bulk := store.find(bulk_id)):
-            assert bulk is not None
-            _join(bulk, store, Storage(settings), check)
+    whole.make(
+        bulk_id,
+        settings,
+        work="groups",
+        making=JOINING,
+        wanted=lambda bulk: bulk.groups and bulk.state == SUCCEEDED,
+        act=lambda bulk, store, check: _joined(bulk, store, Storage(settings), check),
+    )
 
 
-def _is_wanted(bulk: Bulk | None) -> bool:
-    return bulk is not None and bulk.groups and bulk.state == SUCCEEDED and bulk.groups_state not in {READY, FAILED}
-
-
-def _join(bulk: Bulk, store: BulkStore, storage: Storage, check: Callable[[], None]) -> None:
-    started = time.monotonic()
-    store.put(bulk.id, groups_state=JOINING)
-    try:
-        with tempfile.TemporaryDirectory(prefix="stentor-groups-") as folder:
-            report = Path(folder, "joined.jsonl")
-            groups = _Joiner(bulk, Results(store, storage), storage, Path(folder)).run(report, check)
-            with report.open("rb") as file:
-                storage.put_stream(bulks.joined_key(bulk.id), file, content_type="application/jsonl")
-    except UnavailableError:
-        raise
-    except Exception:  # noqa: BLE001 - told where the client looks; trying again would end the same
-        store.put(bulk.id, groups_state=FAILED)
-        _log.exception("groups_failed", bulk_id=bulk.id)
-        return
-    now = store.find(bulk.id)
-    if now is None or now.retries != bulk.retries:
-        return
-    store.put(bulk.id, groups_state=READY)
-    _log.info("groups_joined", bulk_id=bulk.id, groups=groups, took_s=round(time.monotonic() - started, 3))
+def _joined(bulk: Bulk, store: BulkStore, storage: Storage, check: Callable[[], None]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="stentor-groups-") as folder:
+        report = Path(folder, "joined.jsonl")
+        _Joiner(bulk, Results(store, storage), storage, Path(folder)).run(report, check)
+        with report.open("rb") as file:
+            storage.put_stream(bulks.joined_key(bulk.id), file, content_type="application/jsonl")
+    return {}
 
 
 def group_file(group: str, audio_format: str) -> str:
