@@ -99,17 +99,18 @@ def _tell_child(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _beat(**_: Any) -> None:
+def _beat(sender: Any, **_: Any) -> None:
     """An io worker has no device that could report for it: its parent says that it is there."""
     if not Process.settings.worker_device:
-        threading.Thread(target=_beat_until_the_end, name="beat", daemon=True).start()
+        name = str(sender.hostname).partition("@")[0]
+        threading.Thread(target=_beat_until_the_end, args=(name,), name="beat", daemon=True).start()
 
 
-def _beat_until_the_end() -> None:
+def _beat_until_the_end(name: str) -> None:
     client = connect(Process.settings)
     while True:
         try:
-            client.set(keys.beat("io", Process.settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
+            client.set(keys.beat(name, Process.settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
         except redis.RedisError as exc:
             _log.warning("heartbeat_missed", reason=str(exc))
         time.sleep(BEAT_EVERY_S)

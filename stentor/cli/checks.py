@@ -225,7 +225,10 @@ def live_devices(patient: Patient) -> Iterator[Finding]:
     with contextlib.closing(redis_client.connect(patient.settings, retries=0)) as client:
         try:
             found = devices.DeviceRegistry(client, lease_s=patient.settings.lease_s).list()
-            beats = {name: bool(client.exists(keys.beat(name, patient.settings.host))) for name in ("io", "scheduler")}
+            beats = {
+                name: any(client.scan_iter(keys.beat(f"{name}*", patient.settings.host)))
+                for name in ("io", "scheduler")
+            }
         except (StentorError, redis.RedisError) as exc:
             yield Finding(name="devices", status="missing", seen=str(exc), remedy="Redis must answer first")
             return

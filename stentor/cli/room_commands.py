@@ -21,6 +21,8 @@ from stentor.settings import FILE_SUFFIX, PREFIX, Settings
 
 #: The variable in which ``worker.app`` finds its device.
 DEVICE_VARIABLE = "STENTOR_WORKER_DEVICE"
+#: What an io worker may be called.
+IO_NAME = r"io(-[a-z0-9]{1,16})?"
 #: One process submits as much as one core allows (Python has one lock); see docs/why/performance.md.
 API_WORKERS = 2
 #: A request with ``?wait=`` holds a thread while it waits, so there are more of them than cores.
@@ -61,19 +63,22 @@ def api(bind: str, threads: int, workers: int) -> None:
 @click.option("--device", metavar="DEVICE", help="The device to be pinned to: cpu, cuda:0, ...")
 @click.option("--io", is_flag=True, help="No device: webhooks, bulks and what else needs no model.")
 @click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 256), help="Processes, with --io.")
-def worker(device: str | None, io: bool, concurrency: int) -> None:
-    """Run one worker alone: that of a device (--device cuda:0), or the io worker (--io)."""
+@click.option("--name", default="io", show_default=True, help="With --io; two on one machine must not share it.")
+def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
+    """Run one worker alone: that of a device (--device cuda:0), or an io worker (--io)."""
     if (device is None) == (not io):
-        raise click.UsageError("name a device with --device, or say --io for the io worker; one of them")
+        raise click.UsageError("name a device with --device, or say --io for an io worker; one of them")
     settings = Settings.from_environ(os.environ)
     if device is None:
-        _become("celery", *_celery(doorbell.IO_QUEUE, doorbell.node_name("io", settings.host), concurrency))
+        if not re.fullmatch(IO_NAME, name):
+            raise click.BadParameter(f"{name!r} does not match {IO_NAME}, as io-2 does", param_hint="--name")
+        _become("celery", *_celery(doorbell.IO_QUEUE, doorbell.node_name(name, settings.host), concurrency))
     if not re.fullmatch(r"cpu|cuda:\d{1,2}", device):
         raise click.BadParameter(f"{device!r} is no device; wanted is cpu, cuda:0, cuda:1, ...", param_hint="--device")
     _need("worker", "numpy", "pyloudnorm", "soundfile", "soxr")
     queues = f"{doorbell.SYNTHESIS_QUEUE},{doorbell.device_queue(device_id(settings.host, device))}"
-    name = doorbell.node_name(device, settings.host)
-    _become("celery", *_celery(queues, name, 1), **{DEVICE_VARIABLE: device})
+    node = doorbell.node_name(device, settings.host)
+    _become("celery", *_celery(queues, node, 1), **{DEVICE_VARIABLE: device})
 
 
 @click.command()

@@ -24,6 +24,9 @@ Ready = Callable[[int], bool]
 ROOM_VARIABLES = ("CUDA_", "NVIDIA_", "OMP_", "ORT_", "SSL_CERT_", "COVERAGE_", "VIRTUAL_ENV")
 #: Longest wait of one look at a room.
 PROBE_S = 1.0
+#: Celery takes seconds to start. While one io worker that died comes back, the other one sends the webhooks.
+IO_NAMES = ("io", "io-2")
+IO_CONCURRENCY = 2
 #: A device ends after the batch that it speaks; what it holds beyond goes back to its lane.
 WORKER_GRACE_S = 30.0
 #: Longer than the API's own grace for the requests it is answering.
@@ -50,12 +53,17 @@ class Rooms:
         self._redis.close()
 
     def workers(self, device_names: tuple[str, ...]) -> list[Spec]:
-        """One worker per device, the io worker and the scheduler."""
+        """One worker per device, the io workers and the scheduler."""
         pinned = [
             self._spec(f"worker:{name}", "worker", "--device", name, ready=self._device_ready(name))
             for name in device_names
         ]
-        return [*pinned, self._beating("io", "worker", "--io"), self._beating("scheduler", "scheduler")]
+        io = ("worker", "--io", "--concurrency", str(IO_CONCURRENCY), "--name")
+        return [
+            *pinned,
+            *(self._beating(name, *io, name) for name in IO_NAMES),
+            self._beating("scheduler", "scheduler"),
+        ]
 
     def api(self, host: str, port: int) -> Spec:
         """The HTTP API."""

@@ -177,7 +177,7 @@ def test_sigterm_stops_everything_in_order_and_leaves_no_process(programs: None,
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert not (tmp_path / "run.json").exists()
     assert [line.split()[0] for line in told.splitlines() if line.endswith("stopped") and line != "stopped"] == [
-        "api", "worker:cpu", "io", "scheduler", "valkey", "s3",
+        "api", "worker:cpu", "io", "io-2", "scheduler", "valkey", "s3",
     ]  # fmt: skip
     with stack(tmp_path) as again:
         assert [job["state"] for job in settled(again, ids)] == ["succeeded"] * len(ids)

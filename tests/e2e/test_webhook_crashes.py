@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 import redis
+from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from stentor import keys
 from stentor.redis_client import connect
+from stentor.settings import Settings
 from stentor.webhook_store import WebhookStore
 from stentor.webhooks import Endpoint, new_endpoint_id
-from tests.integration.test_webhooks_storm import percentile, settle
+from tests.integration.test_webhooks_storm import Moody, percentile, settle
 from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver
 from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.stack import Stack, eventually
 
 pytestmark = pytest.mark.faults
 
 EVENTS, RATE = 1200, 50
+#: Of the storm about a whole `stentor up`.
+STORM = 2000
 #: An attempt's time in these tests, in seconds.
 TIMEOUT_S = 2
 #: Healthy endpoints' delay while an io worker of two is killed, in seconds.
@@ -92,6 +99,39 @@ def slowly(handler: Handler, request: Received) -> None:
 
 def secret_of(store: WebhookStore, there: Receiver) -> str:
     return store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=there.url)).signing.secret
+
+
+def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(programs: None, tmp_path: Path) -> None:
+    """Beside a receiver that fails at random and one that hangs; its own retries follow a schedule of a day."""
+    moody = Moody(5)
+    stack = Stack(tmp_path, {"STENTOR_WEBHOOK_ALLOW": LOOPBACK, "STENTOR_WEBHOOK_TIMEOUT_S": str(TIMEOUT_S)})
+    settings = Settings(redis_url=SecretStr(stack.run.redis_url))
+    try:
+        with (
+            receiver() as quick,
+            receiver(slowly) as slow,
+            receiver(moody) as bad,
+            receiver(lambda handler, _: time.sleep(3)) as silent,
+            contextlib.closing(connect(settings)) as client,
+        ):
+            store = WebhookStore(client, keep_s=3600)
+            made = {there: store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=there.url)) for there in
+                    (quick, slow, bad, silent)}  # fmt: skip
+            happening = Happening(client, STORM)
+            for share, name in ((0.25, "io"), (0.5, "io-2"), (0.75, "io")):
+                eventually(lambda share=share: len(quick.ids()) > STORM * share, 60)  # type: ignore[misc]
+                os.kill(stack.run.processes[name], signal.SIGKILL)
+            settled = happening.over()
+            for there in (quick, slow):
+                assert percentile(heard(there, made[there].signing.secret, settled), 0.99) < P99_S
+            for there in (bad, silent):
+                # All of it is there and comes when it is due.
+                page = store.deliveries(made[there], limit=STORM + 1).deliveries
+                assert len(page) == STORM
+                assert {one.state for one in page} <= {"pending", "succeeded"}
+                assert there.ids() <= {one.event for one in page}
+    finally:
+        stack.stop()
 
 
 def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms) -> None:
