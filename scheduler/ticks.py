@@ -25,7 +25,7 @@ BEAT_GOOD_FOR_S = 15
 
 def overlooked(lanes: Iterable[LaneState], *, ring_after_s: float) -> list[LaneState]:
     """Lanes that have waited so long that their doorbell may have been lost. A doorbell too many costs nothing."""
-    return [state for state in lanes if state.oldest_wait_s >= ring_after_s]
+    return [state for state in lanes if state.oldest_wait_s >= ring_after_s and not state.held]
 
 
 class Scheduler:

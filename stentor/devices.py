@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import redis
@@ -19,6 +20,10 @@ BUSY: Final = "busy"
 UNLOADED: Final = "unloaded"
 FAILED: Final = "failed"
 GONE: Final = "gone"
+#: Upper ends of the classes in which passes are counted, by their rows and by their time in seconds; the last class has
+#: no end. Prometheus's histograms are made of them.
+SIZE_CLASSES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+TIME_CLASSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 #: States in which a device takes work, now or after it has loaded a model.
 LIVE: Final = frozenset({IDLE, BUSY, UNLOADED})
 
@@ -26,6 +31,11 @@ LIVE: Final = frozenset({IDLE, BUSY, UNLOADED})
 def device_id(host: str, device: str) -> str:
     """The device's id, which is also its name as a consumer of lanes: ``<host>/<device>``."""
     return f"{host}/{device}"
+
+
+def host_of(device_id: str) -> str:
+    """The host of a device."""
+    return device_id.partition("/")[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,9 +51,27 @@ class DeviceStatus:
     model: str | None = None
     started_at: float
     seen_at: float
+    #: When ``state`` became what it is.
+    state_at: float = 0.0
+    #: When the resident model came, how long that took in seconds, and when it last spoke.
+    loaded_at: float | None = None
+    load_s: float | None = None
+    spoke_at: float | None = None
+    #: The GPU, by its NVML UUID; None for a device that is none, or where NVML does not answer.
+    gpu: str | None = None
     #: What went wrong, while ``state`` is ``failed``.
     error: str | None = None
+    #: Forward passes of this process; what follows counts them, too, and begins anew with each process.
     batches: int = 0
+    #: Rows in them, and their cost with and without padding, in the engine's own unit.
+    rows: int = 0
+    cost: float = 0.0
+    padded_cost: float = 0.0
+    #: Passes by ``SIZE_CLASSES`` and by ``TIME_CLASSES_S``.
+    sizes: tuple[int, ...] = (0,) * (len(SIZE_CLASSES) + 1)
+    times: tuple[int, ...] = (0,) * (len(TIME_CLASSES_S) + 1)
+    #: Model -> the sums of ``stentor.passes``, from which the cost curve of its passes is fitted.
+    sums: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
     #: Audio made by this process, in seconds.
     audio_s: float = 0.0
     #: Time spent in forward passes by this process, in seconds.

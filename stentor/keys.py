@@ -40,6 +40,18 @@
 | stentor:devices                         | set    | ids of all devices that ever reported |
 | stentor:device:<id>                     | hash   | what a device reported last |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
+| stentor:override:<id>                   | hash   | what a person wants of a device, whatever the policy says |
+| stentor:ordered:<id>                    | string | the order that a scheduler gave to a device; expires |
+| stentor:leader                          | string | which scheduler acts for the cluster; expires |
+| stentor:fence                           | string | counts the leaders; each acts under its number |
+| stentor:held                            | set    | priorities that no device takes just now; expires |
+| stentor:wakes:<host>                    | list   | devices that work after they were idle; their scheduler reads it |
+| stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
+| stentor:keeper:<host>                   | hash   | device id -> how its clocks are, as JSON; expires |
+| stentor:billed                          | set    | ids of all devices that ever were billed |
+| stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
+| stentor:bill:<id>:<day>:slots           | hash   | the same by ten minutes; expires sooner |
+| stentor:outcomes                        | hash   | outcome -> how many jobs ever had it |
 | stentor:budget:<id>                     | hash   | model -> the batch budget that a device has learned |
 | stentor:cache:<fingerprint>             | hash   | where the audio of an equal job lies; expires |
 | stentor:cached                          | list   | what rows of bulks left in the cache; the oldest go |
@@ -66,6 +78,11 @@ FEEDER = "stentor:feeder"
 OUTBOX = "stentor:outbox"
 DUE_ENDPOINTS = "stentor:endpoints:due"
 DEVICES = "stentor:devices"
+LEADER = "stentor:leader"
+FENCE = "stentor:fence"
+HELD = "stentor:held"
+BILLED = "stentor:billed"
+OUTCOMES = "stentor:outcomes"
 EVENTS = "stentor:events"
 #: The one consumer group of every lane.
 GROUP = "devices"
@@ -201,6 +218,41 @@ def device(device_id: str) -> str:
 def wanted(device_id: str) -> str:
     """Key of the residency that was ordered for a device."""
     return f"stentor:wanted:{device_id}"
+
+
+def override(device_id: str) -> str:
+    """Key of what a person wants of a device."""
+    return f"stentor:override:{device_id}"
+
+
+def ordered(device_id: str) -> str:
+    """Key of the order that a scheduler gave to a device."""
+    return f"stentor:ordered:{device_id}"
+
+
+def wakes(host: str) -> str:
+    """Key of the devices of a host that work after they were idle."""
+    return f"stentor:wakes:{host}"
+
+
+def clocks(host: str) -> str:
+    """Key of the GPUs of a host whose clocks are low."""
+    return f"stentor:clocks:{host}"
+
+
+def keeper(host: str) -> str:
+    """Key of how the clocks of a host's devices are."""
+    return f"stentor:keeper:{host}"
+
+
+def bill(device_id: str, day: int) -> str:
+    """Key of what a device did and took on a day, counted from the epoch."""
+    return f"stentor:bill:{device_id}:{day}"
+
+
+def bill_slots(device_id: str, day: int) -> str:
+    """Key of the same by ten minutes."""
+    return f"{bill(device_id, day)}:slots"
 
 
 def budgets(device_id: str) -> str:

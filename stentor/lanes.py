@@ -66,3 +66,5 @@ class LaneState:
     waiting: int
     #: How long the oldest of them has waited, in seconds.
     oldest_wait_s: float
+    #: Whether no device takes them just now: they wait for a window to end.
+    held: bool = False

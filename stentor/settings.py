@@ -165,6 +165,46 @@ class Settings(pydantic.BaseModel):
     ring_after_s: Positive = Field(
         5, description="The scheduler rings for a lane whose oldest text has waited this long, in seconds."
     )
+    unload_windows: str | None = Field(
+        None,
+        description="When models leave their devices: `02:00-05:00 Asia/Shanghai`, `Sat,Sun 00:00-24:00 UTC`; several "
+        "with `;` between. A window may go over midnight.",
+    )
+    window_bulk: str = Field(
+        "hold",
+        pattern="^(hold|run)$",
+        description="What rows of bulks do in a window: `hold` until it ends, or `run` and bring the models back.",
+    )
+    unload_grace_s: float = Field(
+        60, ge=0, description="In a window a model is unloaded when it has not spoken for this long, in seconds."
+    )
+    idle_unload_s: Positive | None = Field(
+        None, description="Outside of windows the same, in seconds; unset: models stay on their devices."
+    )
+    prewarm_s: float = Field(120, ge=0, description="So long before a window ends models are loaded again, in seconds.")
+    idle_clocks_s: float = Field(
+        300,
+        ge=0,
+        description="A GPU that has spoken nothing for this long gets low clocks, in seconds; 0 leaves clocks alone.",
+    )
+    dwell_s: float = Field(
+        300,
+        ge=0,
+        description="Least time between two changes of a device that save power, in seconds. Work never waits for it.",
+    )
+    price_kwh: float | None = Field(None, ge=0, description="What a kWh costs, for the bill, in any currency.")
+    price_gpu_hour: float | None = Field(None, ge=0, description="What an hour of a device costs, in the same.")
+    metrics_bind: str | None = Field(
+        None,
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}$",
+        description="Where the scheduler serves `/metrics`, as `127.0.0.1:9464`; unset: nowhere.",
+    )
+    sweep_objects: str = Field(
+        "on",
+        pattern="^(on|off)$",
+        description="Whether audio and files of bulks that have expired are removed from the bucket: `on` or `off`.",
+    )
+
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
     log_format: str = Field("json", pattern="^(json|console)$", description="`json` lines, or `console` for people.")
 

@@ -192,12 +192,13 @@ class Backlog:
             RedisUnavailable: Redis does not answer.
         """
         with redis_errors():
-            rows = self._waiting(keys=[keys.LANES], args=[keys.GROUP, self._lease_ms])
+            rows = self._waiting(keys=[keys.LANES, keys.HELD], args=[keys.GROUP, self._lease_ms])
         return [
             LaneState(
                 lane=Lane.from_key(key),
                 waiting=int(waiting),
                 oldest_wait_s=max(0.0, now_s - int(came_ms) / 1000),
+                held=bool(held),
             )
-            for key, waiting, came_ms in rows
+            for key, waiting, came_ms, held in rows
         ]

@@ -34,7 +34,7 @@ def choose(
     max_wait_s: float,
     elsewhere: Collection[str] = (),
 ) -> list[Draw]:
-    """What to draw, in this order; all lanes are of one model.
+    """What to draw, in this order; all lanes are of one model. Lanes that are held are passed over, however late.
 
     A model that is not resident here, but on an idle device ``elsewhere``, is left to that one for a moment.
 
@@ -49,7 +49,9 @@ def choose(
     open_lanes = [
         state
         for state in lanes
-        if state.lane.model in speaks and not (state.lane.model in yields and state.oldest_wait_s < YIELD_S)
+        if state.lane.model in speaks
+        and not state.held
+        and not (state.lane.model in yields and state.oldest_wait_s < YIELD_S)
     ]
     if not open_lanes:
         return []

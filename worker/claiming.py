@@ -78,7 +78,8 @@ class Claimer:
             max_wait_s=self._settings.bulk_max_wait_s,
             elsewhere=self._elsewhere() if strange else (),
         )
-        self.yielded = not draws and any(state.lane.model in self._residency.models for state in lanes)
+        open_models = {state.lane.model for state in lanes if not state.held}
+        self.yielded = not draws and not open_models.isdisjoint(self._residency.models)
         if draws:
             engine = self._residency.engine(draws[0].lane.model)
             for draw in draws:

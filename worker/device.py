@@ -233,7 +233,7 @@ class Device:
             _log.warning("stopped_with_unstored_audio", jobs=len(self._finisher.held))
 
     def _spoke(self, done: Pass) -> None:
-        self._heartbeat.spoke(audio_s=done.audio_s, took_s=done.took_s)
+        self._heartbeat.spoke(done)
 
     def _discard(self, job_id: str, key: str) -> None:
         self._app.send_task(REMOVE_CANCELED, args=[job_id, key], queue=IO_QUEUE, retry=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import os
 import threading
@@ -10,9 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stentor import log
-from stentor.devices import STARTING, DeviceRegistry, DeviceStatus
+from stentor.devices import SIZE_CLASSES, STARTING, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
 from stentor.errors import RedisUnavailable
+from stentor.passes import added, sums_of
 from worker.deliveries import Deliveries, Delivery
+from worker.packing import padded_cost
+from worker.passes import Pass
 
 _log = log.get(__name__)
 
@@ -20,6 +24,30 @@ _log = log.get(__name__)
 BEATS_PER_LEASE = 4
 #: How often a device that speaks tells how much it has spoken, in seconds.
 TELL_EVERY_S = 1.0
+
+
+def counted(before: DeviceStatus, done: Pass, *, now: float) -> DeviceStatus:
+    """The status after one more forward pass."""
+    info, costs = done.engine.info, [row.utterance.cost for row in done.rows]
+    padded = padded_cost(costs, pads=info.pads)
+    sums = sums_of(costs, padded_cost=padded, took_s=done.took_s)
+    return dataclasses.replace(
+        before,
+        spoke_at=now,
+        batches=before.batches + 1,
+        rows=before.rows + len(costs),
+        cost=before.cost + sum(costs),
+        padded_cost=before.padded_cost + padded,
+        audio_s=round(before.audio_s + done.audio_s, 3),
+        busy_s=round(before.busy_s + done.took_s, 6),
+        sizes=_one_more(before.sizes, bisect.bisect_left(SIZE_CLASSES, len(costs))),
+        times=_one_more(before.times, bisect.bisect_left(TIME_CLASSES_S, done.took_s)),
+        sums={**before.sums, info.model: added(before.sums.get(info.model, ()), sums)},
+    )
+
+
+def _one_more(counts: Sequence[int], at: int) -> tuple[int, ...]:
+    return (*counts[:at], counts[at] + 1, *counts[at + 1 :])
 
 
 class Heartbeat:
@@ -44,7 +72,13 @@ class Heartbeat:
         self._every_s = lease_s / BEATS_PER_LEASE
         now = time.time()
         self._status = DeviceStatus(
-            id=device_id, pid=os.getpid(), state=STARTING, models=models, started_at=now, seen_at=now
+            id=device_id,
+            pid=os.getpid(),
+            state=STARTING,
+            models=models,
+            started_at=now,
+            seen_at=now,
+            state_at=now,
         )
         self._told_at = float("-inf")
         self._lock = threading.Lock()
@@ -67,19 +101,15 @@ class Heartbeat:
             after = dataclasses.replace(self._status, **changes)
             if after == self._status:
                 return
+            if after.state != self._status.state:
+                after = dataclasses.replace(after, state_at=time.time())
             self._status = after
         self._changed.set()
 
-    def spoke(self, *, audio_s: float, took_s: float) -> None:
+    def spoke(self, done: Pass) -> None:
         """Count one forward pass; while a device speaks, that is told every second."""
         with self._lock:
-            before = self._status
-            self._status = dataclasses.replace(
-                before,
-                batches=before.batches + 1,
-                audio_s=round(before.audio_s + audio_s, 3),
-                busy_s=round(before.busy_s + took_s, 3),
-            )
+            self._status = counted(self._status, done, now=time.time())
             due = time.monotonic() >= self._told_at + TELL_EVERY_S
         if due:
             self._changed.set()
