@@ -1,6 +1,6 @@
 """What forward passes of one model on one device took, as sums from which their cost curve is fitted.
 
-A pass over rows of cost ``c1 .. cn`` (in the engine's own unit), of padded cost ``p`` and longest row ``l``, takes about::
+A pass over rows of costs ``ci`` (in the engine's own unit), of padded cost ``p`` and longest row ``l``, takes about::
 
     t = a + b l + c p
 
