@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from stentor.devices import DeviceStatus
 from stentor.lanes import LaneState
-from stentor.overrides import Override
+from stentor.overrides import NO_OVERRIDE, Override
 from stentor.settings import Settings
 from stentor.windows import Windows
 
@@ -50,7 +50,7 @@ class DeviceView:
     """One device as the policy sees it."""
 
     status: DeviceStatus
-    override: Override = Override()
+    override: Override = NO_OVERRIDE
     #: None for a device of another host: its own scheduler keeps its clocks.
     clocks: Clocks | None = None
 

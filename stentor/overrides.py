@@ -41,6 +41,9 @@ class Override:
         return self.residency == AUTO and self.clocks == AUTO
 
 
+NO_OVERRIDE: Final = Override()
+
+
 class OverrideStore:
     """The overrides of all devices.
 
@@ -76,7 +79,7 @@ class OverrideStore:
     ) -> Override:
         """Change what is wanted of a device; what is None stays as it was. ``for_s`` ends all of it after that time."""
         now = time.time()
-        before = self.of([device_id]).get(device_id, Override())
+        before = self.of([device_id]).get(device_id, NO_OVERRIDE)
         wanted = Override(
             residency=residency or before.residency,
             clocks=clocks or before.clocks,
