@@ -99,15 +99,16 @@ class DeviceRegistry:
             pipe.sadd(keys.DEVICES, status.id)
             pipe.execute()
 
-    def list(self) -> list[DeviceStatus]:
+    def list(self, now_s: float | None = None) -> list[DeviceStatus]:
         """All devices that ever reported, by id; one that has been silent for a lease is ``gone``."""
+        now_s = time.time() if now_s is None else now_s
         with redis_errors():
             ids = sorted(text_list(self._client.smembers(keys.DEVICES)))
             pipe = self._client.pipeline(transaction=False)
             for found in ids:
                 pipe.hgetall(keys.device(found))
             reports = pipe.execute()
-        return [self._status(fields) for fields in reports if fields]
+        return [self._status(fields, now_s) for fields in reports if fields]
 
     def get(self, wanted: str) -> DeviceStatus:
         """What this device reported.
@@ -120,7 +121,7 @@ class DeviceRegistry:
                 return status
         raise DeviceNotFound(f"there is no device {wanted!r}")
 
-    def _status(self, fields: dict[str, str]) -> DeviceStatus:
+    def _status(self, fields: dict[str, str], now_s: float) -> DeviceStatus:
         status = from_fields(DeviceStatus, fields)
-        silent = time.time() - status.seen_at > self._lease_s
+        silent = now_s - status.seen_at > self._lease_s
         return dataclasses.replace(status, state=GONE) if silent else status
