@@ -43,7 +43,7 @@
 | stentor:override:<id>                   | hash   | what a person wants of a device, whatever the policy says |
 | stentor:ordered:<id>                    | string | the order that a scheduler gave to a device; expires |
 | stentor:leader                          | string | which scheduler acts for the cluster; expires |
-| stentor:fence                           | string | counts the leaders; each acts under its number |
+| stentor:fence                           | string | the latest leader's number, under which it acts; only grows |
 | stentor:held                            | set    | priorities that no device takes just now; expires |
 | stentor:wakes:<host>                    | list   | devices that work after they were idle; their scheduler reads it |
 | stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
