@@ -45,8 +45,11 @@ class Claimer:
         *,
         last_words: LastWords | None,
         elsewhere: Callable[[], Collection[str]],
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
-        """``elsewhere`` tells which models are resident on other devices that are idle."""
+        """``elsewhere`` tells which models are resident on other devices that are idle. ``begins`` is called when there
+        is something to speak, before its model is loaded.
+        """
         self._settings = settings
         self._backlog = backlog
         self._deliveries = deliveries
@@ -56,8 +59,11 @@ class Claimer:
         self._budgets = budgets
         self._last_words = last_words
         self._elsewhere = elsewhere
+        self._begins = begins
         #: Whether something waits that was left to other devices.
         self.yielded = False
+        #: Whether something waits that this device could speak and that is held.
+        self.held = False
 
     def top_up(self, *, ahead: int = 1) -> None:
         """Claim and prepare what waits, until the hand holds ``ahead`` budgets (one, where padding costs nothing).
@@ -78,9 +84,11 @@ class Claimer:
             max_wait_s=self._settings.bulk_max_wait_s,
             elsewhere=self._elsewhere() if strange else (),
         )
-        open_models = {state.lane.model for state in lanes if not state.held}
-        self.yielded = not draws and not open_models.isdisjoint(self._residency.models)
+        held = [state.held for state in lanes if state.lane.model in self._residency.models]
+        self.held = any(held)
+        self.yielded = not draws and not all(held)
         if draws:
+            self._begins()
             engine = self._residency.engine(draws[0].lane.model)
             for draw in draws:
                 self._draw(draw, engine, ahead if engine.info.pads else 1)
@@ -161,6 +169,7 @@ class Claimer:
         """
         while (delivery := self._deliveries.orphan()) and not self._renewed(delivery):
             _log.warning("orphan_taken_back", job_id=delivery.job.id, attempts=delivery.job.attempts)
+            self._begins()
             try:
                 engine = self._residency.engine(delivery.job.model)
                 parcel = self.take(delivery, engine, rank=PRIORITIES.index(delivery.job.priority))

@@ -5,12 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import celery
 
 from stentor import keys, log
 from stentor.devices import BUSY, FAILED, IDLE, UNLOADED, DeviceRegistry, device_id
-from stentor.doorbell import IO_QUEUE, REMOVE_CANCELED, SYNTHESIS_QUEUE, SYNTHESIZE, Doorbell, node_name
+from stentor.doorbell import (
+    BY_POLICY,
+    IO_QUEUE,
+    REMOVE_CANCELED,
+    SYNTHESIS_QUEUE,
+    SYNTHESIZE,
+    Doorbell,
+    node_name,
+)
 from stentor.errors import EngineFailed, RedisUnavailable, StentorError
 from stentor.redis_client import connect, redis_errors
 from stentor.settings import Settings
@@ -26,6 +35,7 @@ from worker.finishing import Finisher
 from worker.guard import Guard
 from worker.hand import Hand
 from worker.heartbeat import Heartbeat
+from worker.holding import HeldWatch
 from worker.passes import Pass
 from worker.residency import Residency
 from worker.voices import register_voices, voices_of
@@ -50,10 +60,10 @@ class Device:
         self._node = node_name(device, settings.host)
         self._client = connect(settings)
         self._doorbell = Doorbell(app, self._client)
-        self._residency = Residency(settings, device)
+        self._residency = Residency(settings, device, changed=self._tell_model)
         self._hand = Hand()
         self._deliveries = Deliveries(self._client, settings, self.id)
-        backlog = Backlog(self._client, lease_s=settings.lease_s)
+        self._backlog = Backlog(self._client, lease_s=settings.lease_s)
         self._finisher = Finisher(
             self._deliveries,
             Storage(settings),
@@ -66,9 +76,9 @@ class Device:
         self._guard = Guard(
             settings, box, memory_limit_bytes=self._residency.memory_limit_bytes if device == "cpu" else None
         )
-        claimer = Claimer(
+        self._claimer = Claimer(
             settings,
-            backlog,
+            self._backlog,
             self._deliveries,
             self._residency,
             self._hand,
@@ -76,10 +86,11 @@ class Device:
             budgets,
             last_words=last_words,
             elsewhere=self._models_elsewhere,
+            begins=self._begins,
         )
         self._drain = Drain(
             settings,
-            claimer,
+            self._claimer,
             self._deliveries,
             self._residency,
             self._hand,
@@ -90,6 +101,7 @@ class Device:
             stopping=stopping,
             spoke=self._spoke,
         )
+        self._held = HeldWatch(self._client, self.ring)
         self._registry = DeviceRegistry(self._client, lease_s=settings.lease_s)
         self._heartbeat = Heartbeat(
             self._registry,
@@ -113,7 +125,6 @@ class Device:
         if unloaded:
             self._heartbeat.say(state=UNLOADED)
         else:
-            threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
             self._load(self._residency.preferred)
             while not self._residency.resident and self._residency.preferred is not None:
                 time.sleep(RETRY_S)
@@ -143,6 +154,7 @@ class Device:
 
     def _load(self, model: str | None) -> None:
         """Have a model on the device and say what came of it; the next drain tries again if it failed."""
+        self._leave_lightness()
         try:
             if model is not None:
                 self._residency.engine(model)
@@ -150,7 +162,24 @@ class Device:
             _log.exception("model_not_loaded", model=model)
             self._failed(exc)
         else:
-            self._heartbeat.say(state=IDLE, model=next(iter(self._residency.resident), None), error=None)
+            self._heartbeat.say(state=IDLE, error=None)
+
+    def _leave_lightness(self) -> None:
+        """Import beside the loading of a first model what its texts will need after their pass."""
+        if self._residency.light:
+            threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
+
+    def _tell_model(self) -> None:
+        """Say which model is here now. ``loaded_at`` is of the one that was used last."""
+        model = next(iter(self._residency.resident), None)
+        loaded = self._residency.loaded(model)
+        came: dict[str, Any] = {"loaded_at": loaded.at, "load_s": loaded.took_s} if loaded else {}
+        self._heartbeat.say(**{"model": model, "loaded_at": None, "load_s": None, **came})
+
+    def _begins(self) -> None:
+        """There is something to speak. A doorbell behind which nothing waits leaves the device as idle as it was."""
+        self._leave_lightness()
+        self._heartbeat.say(state=BUSY)
 
     def _failed(self, error: StentorError) -> None:
         """Say so; a device none of whose models can be loaded stops to listen, so that others hear the doorbell."""
@@ -175,16 +204,43 @@ class Device:
             self._app.control.add_consumer(SYNTHESIS_QUEUE, destination=[self._node])
         self._load(model or self._residency.preferred)
 
-    def unload(self) -> None:
-        """Note that the device is to stay unloaded; whoever calls this ends the process next, which frees all."""
+    def unload(self, *, why: str, pid: str, spoke_at: str) -> bool:
+        """Note that the device is to stay unloaded. True if the process is to end now, which frees all.
+
+        What the policy orders is looked at once more: the scheduler has seen the process of this ``pid``, which had
+        spoken at ``spoke_at``, idle; the order may have waited since.
+        """
+        reason = self._reason_to_stay(pid, spoke_at) if why == BY_POLICY else None
         with redis_errors():
-            self._client.set(keys.wanted(self.id), UNLOADED)
-        _log.info("device_unloads", device=self.id)
-        self.stop()
+            if reason is None:
+                self._client.set(keys.wanted(self.id), UNLOADED)
+            if reason is None and not self._residency.light:
+                _log.info("device_unloads", device=self.id, why=why)
+                self.stop()
+                return True
+            self._client.delete(keys.ordered(self.id))
+        if reason is None:
+            self._heartbeat.say(state=UNLOADED)
+        _log.info("unload_declined", device=self.id, why=why, reason=reason or "nothing is loaded")
+        return False
+
+    def _reason_to_stay(self, pid: str, spoke_at: str) -> str | None:
+        """Why a process that the policy wants to go had better stay; None if it may go."""
+        status = self._heartbeat.status
+        if pid != str(status.pid):
+            return "the order was for the process before this one"
+        if spoke_at != repr(status.spoke_at):
+            return "it has spoken since"
+        if self._hand.rows or self._finisher.held:
+            return "it holds texts"
+        lanes = self._backlog.lanes(time.time())
+        waits = any(not state.held and state.lane.model in self._residency.models for state in lanes)
+        return "texts wait" if waits else None
 
     def drain(self) -> bool:
         """Speak what waits; rings again if work may be left. False if the process has to be replaced."""
-        self._heartbeat.say(state=BUSY)
+        if self._hand.rows:
+            self._begins()
         started = time.monotonic()
         try:
             left = self._drain.run()
@@ -196,12 +252,14 @@ class Device:
             return True
         resident = next(iter(self._residency.resident), None)
         if resident or not self._residency.failing:
-            self._heartbeat.say(state=IDLE if resident else UNLOADED, model=resident, error=None)
+            self._heartbeat.say(state=IDLE if resident else UNLOADED, error=None)
         else:
             self._heartbeat.say(state=FAILED)
         _log.debug("drained", took_s=round(time.monotonic() - started, 3), left=left)
         if left:
             self._go_on()
+        if self._claimer.held:
+            self._held.start()
         if self._guard.full:
             _log.warning("device_replaced", reason="the process holds more memory than its cap")
             self.stop()

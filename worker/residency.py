@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -23,18 +24,39 @@ BYTES_PER_GB = 1_000_000_000
 MAX_FAILURES = 3
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """That a model came onto the device."""
+
+    #: Seconds since the epoch.
+    at: float
+    took_s: float
+
+
 class Residency:
     """The engines of one device. Leaving it is the end of the process, so that all of its memory goes with it."""
 
-    def __init__(self, settings: Settings, device: str, *, resident: Callable[[], int] = resident_bytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: str,
+        *,
+        resident: Callable[[], int] = resident_bytes,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``changed`` is called when a model has come or gone."""
         self.memory_limit_bytes = round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
         self._device = _pin(device)
         self._default = settings.default_voice.partition(":")[0]
         self._resident_bytes = resident
+        self._changed = changed
         self.engines = find_engines(settings)
         self._failures: Counter[str] = Counter()
         #: The one that was used last comes last.
         self._resident: dict[str, Engine] = {}
+        self._loaded: dict[str, Loaded] = {}
+        #: Whether this process is as light as one can be: no model, and none of the libraries that models need.
+        self.light = True
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -59,6 +81,10 @@ class Residency:
     def resident(self) -> tuple[str, ...]:
         """Models that are on the device, the one used last first."""
         return tuple(reversed(self._resident))
+
+    def loaded(self, model: str | None) -> Loaded | None:
+        """When a model came here; None for one that is not here."""
+        return self._loaded[model] if model in self._resident else None
 
     @property
     def preferred(self) -> str | None:
@@ -89,12 +115,14 @@ class Residency:
             self._resident.pop(oldest).unload()
             trim()
             _log.info("model_unloaded", model=oldest, device=self._device, reason="room for another")
+            self._changed()
 
     def _taken_bytes(self) -> int:
         return sum(engine.info.memory_bytes for engine in self._resident.values())
 
     def _load(self, model: str, engine: Engine) -> None:
         started = time.monotonic()
+        self.light = False
         try:
             engine.load(self._device, self.memory_limit_bytes)
             if self._device != "cpu":
@@ -107,7 +135,10 @@ class Residency:
             raise EngineFailed(f"model {model!r} cannot be loaded on {self._device}: {exc}") from exc
         del self._failures[model]
         self._resident[model] = engine
-        _log.info("model_loaded", model=model, device=self._device, took_s=round(time.monotonic() - started, 3))
+        took_s = round(time.monotonic() - started, 3)
+        self._loaded[model] = Loaded(at=time.time(), took_s=took_s)
+        _log.info("model_loaded", model=model, device=self._device, took_s=took_s)
+        self._changed()
 
     def _check_resident(self) -> None:
         """On a CPU nothing else enforces the cap; a process beyond it before it spoke would be replaced for ever."""
