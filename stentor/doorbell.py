@@ -22,7 +22,11 @@ REMOVE_RECORDINGS = "stentor.remove_recordings"
 CHECK_BULK = "stentor.check_bulk"
 PACK_ARCHIVE = "stentor.pack_archive"
 JOIN_GROUPS = "stentor.join_groups"
+SWEEP = "stentor.sweep"
 
+#: Who wants an ``UNLOAD``: a person, or the scheduler's policy, whose wish the device looks at once more.
+BY_PERSON = "person"
+BY_POLICY = "policy"
 
 #: After this time a task whose worker was killed with all its processes is given to another. One that takes longer is
 #: then delivered twice, so a long one holds a lock.

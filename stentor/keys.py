@@ -6,6 +6,7 @@
 | stentor:jobs:<owner>:<index>            | zset   | ids at score 0: ``open`` (no outcome yet), or of a state |
 | stentor:lane:<model>:<priority>:<class> | stream | waiting and claimed jobs as ``{job: id}``; one group |
 | stentor:lanes                           | set    | keys of all lanes that ever held a job |
+| stentor:backlog                         | hash   | lane -> what waits in it, noted by whatever changes that |
 | stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
 | stentor:recordings:<owner>              | hash   | name -> an uploaded voice as JSON |
 | stentor:recording:<id>:uses             | set    | jobs and bulks without an outcome that speak with it |
@@ -44,11 +45,16 @@
 | stentor:ordered:<id>                    | string | the order that a scheduler gave to a device; expires |
 | stentor:leader                          | string | which scheduler acts for the cluster; expires |
 | stentor:fence                           | string | the latest leader's number, under which it acts; only grows |
+| stentor:sweep:asked                     | string | that a sweep was asked for and has not begun; expires |
+| stentor:sweep:lock                      | string | who sweeps; expires |
+| stentor:sweep:state                     | hash   | where each sweep goes on, and since when there are sweeps |
+| stentor:owners                          | set    | all owners of whom there may be something |
 | stentor:held                            | set    | priorities that no device takes just now; expires |
 | stentor:wakes:<host>                    | list   | devices that work after they were idle; their scheduler reads it |
 | stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
 | stentor:keeper:<host>                   | hash   | device id -> how its clocks are, as JSON; expires |
 | stentor:billed                          | set    | ids of all devices that ever were billed |
+| stentor:metered:<id>                    | hash   | the last charge of a device, and up to where it is billed; expires |
 | stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
 | stentor:bill:<id>:<day>:slots           | hash   | the same by ten minutes; expires sooner |
 | stentor:outcomes                        | hash   | outcome -> how many jobs ever had it |
@@ -66,6 +72,7 @@ from __future__ import annotations
 CELERY_PREFIX = "stentor:celery:"
 CACHE_PREFIX = "stentor:cache:"
 LANES = "stentor:lanes"
+BACKLOG = "stentor:backlog"
 #: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
 OPEN = "open"
 VOICES = "stentor:voices"
@@ -81,6 +88,10 @@ DEVICES = "stentor:devices"
 LEADER = "stentor:leader"
 FENCE = "stentor:fence"
 HELD = "stentor:held"
+SWEEP_ASKED = "stentor:sweep:asked"
+SWEEP_LOCK = "stentor:sweep:lock"
+SWEEP_STATE = "stentor:sweep:state"
+OWNERS = "stentor:owners"
 BILLED = "stentor:billed"
 OUTCOMES = "stentor:outcomes"
 EVENTS = "stentor:events"
@@ -243,6 +254,11 @@ def clocks(host: str) -> str:
 def keeper(host: str) -> str:
     """Key of how the clocks of a host's devices are."""
     return f"stentor:keeper:{host}"
+
+
+def metered(device_id: str) -> str:
+    """Key of up to where a device is billed."""
+    return f"stentor:metered:{device_id}"
 
 
 def bill(device_id: str, day: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from stentor import keys, log
 from stentor.bulk import row_of
 from stentor.doorbell import (
+    BY_PERSON,
     CHECK_BULK,
     CHECK_RECORDING,
     JOIN_GROUPS,
@@ -15,6 +16,7 @@ from stentor.doorbell import (
     PACK_ARCHIVE,
     REMOVE_CANCELED,
     REMOVE_RECORDINGS,
+    SWEEP,
     SYNTHESIZE,
     UNLOAD,
 )
@@ -25,7 +27,8 @@ from stentor.storage import Storage
 from worker.app import Process, app
 from worker.bulks import archive, checking, groups
 from worker.recordings.check import check
-from worker.recordings.sweep import sweep
+from worker.recordings.sweep import sweep as remove_unused
+from worker.sweeps.sweeping import sweep as sweep_all
 
 _log = log.get(__name__)
 
@@ -55,13 +58,12 @@ def load(model: str | None = None) -> None:
 
 
 @app.task(name=UNLOAD, acks_late=False)
-def unload() -> None:
+def unload(why: str = BY_PERSON, pid: str = "", spoke_at: str = "") -> None:
     """Take all models off this device by ending its process; a light one takes its place.
 
     Acknowledged before it runs, for else the next process would find the order again.
     """
-    if Process.device:
-        Process.device.unload()
+    if Process.device and Process.device.unload(why=why, pid=pid, spoke_at=spoke_at):
         raise SystemExit(0)
 
 
@@ -107,4 +109,10 @@ def check_recording(_: Any, owner: str, name: str, recording_id: str) -> None:
 @app.task(name=REMOVE_RECORDINGS)
 def remove_recordings() -> None:
     """Remove what lies in S3 of deleted voices; what is still used, or cannot be removed now, goes later."""
-    sweep(connect(Process.settings), Storage(Process.settings))
+    remove_unused(connect(Process.settings), Storage(Process.settings))
+
+
+@app.task(name=SWEEP)
+def sweep(token: str) -> None:
+    """Repair what got stuck and remove what has expired, for the leader of that number. The next comes in a minute."""
+    sweep_all(Process.settings, int(token))

@@ -8,6 +8,28 @@ local function tell(kind, id, owner, webhook_url)
   end
 end
 
+-- Note what waits in a lane, so that who looks at all lanes need not ask each: `<waiting> <ms>`, how many jobs no device
+-- was ever handed and when the oldest of them came, with a `+` behind it while devices hold some. What puts jobs into a
+-- lane, hands them out, or takes out what waits calls this at its end; settling need not.
+--
+-- lane   the lane
+-- group  consumer group of every lane
+local function note(lane, group)
+  local groups = redis.pcall('XINFO', 'GROUPS', lane)
+  local delivered, held = '0', 0
+  if not groups.err and groups[1] then held, delivered = groups[1][6], groups[1][8] end
+  local waiting, ms = redis.call('XLEN', lane) - held, 0
+  if waiting > 0 then
+    local oldest = redis.call('XRANGE', lane, '(' .. delivered, '+', 'COUNT', 1)[1]
+    if oldest then ms = string.match(oldest[1], '^%d+') else waiting = 0 end
+  end
+  if waiting > 0 or held > 0 then
+    redis.call('HSET', 'stentor:backlog', lane, waiting .. ' ' .. ms .. (held > 0 and '+' or ''))
+  else
+    redis.call('HDEL', 'stentor:backlog', lane)
+  end
+end
+
 -- End a bulk.
 --
 -- bulk         key of its hash
@@ -84,7 +106,10 @@ local function settled(job, state, now, kept_s, events_kept)
     return
   end
 
-  if known.key_id then redis.call('DECR', 'stentor:waiting:' .. known.key_id) end
+  if known.key_id then
+    local waiting = 'stentor:waiting:' .. known.key_id
+    if redis.call('DECR', waiting) <= 0 then redis.call('DEL', waiting) end
+  end
   if known.recording then redis.call('SREM', 'stentor:recording:' .. known.recording .. ':uses', id) end
   local jobs = 'stentor:jobs:' .. owner .. ':'
   redis.call('EXPIRE', job, kept_s)

@@ -1,0 +1,48 @@
+"""Lanes: entries that no job needs, entries that nobody gets, and lanes that nobody uses any more."""
+
+from __future__ import annotations
+
+from stentor import keys, log
+from stentor.redis_client import redis_errors, text_list
+from worker.deliveries import RETURNED
+from worker.sweeps.round import AT_MOST, AT_ONCE, DAY_S, YOUNG_S, Round
+from worker.sweeps.strays import put_back
+
+_log = log.get(__name__)
+
+
+def sweep_lanes(sweep: Round) -> None:
+    """Look at entries of lanes; lanes that were not used for a day and are empty go.
+
+    Raises:
+        SweepOvertaken: a later leader has come.
+        RedisUnavailable: Redis does not answer.
+    """
+    young_ms = round((sweep.now_s - YOUNG_S) * 1000)
+
+    def look(lane: str, after: str) -> tuple[str, int]:
+        start = f"({after}" if after else "-"
+        last, looked_at, removed, *strays = sweep.fence.run("sweep_lane", [lane], keys.GROUP, young_ms, start, AT_ONCE)
+        if removed:
+            _log.warning("entries_removed", lane=lane, entries=removed)
+        put_back(sweep, strays)
+        if not last:
+            _forget(sweep, lane)
+        return last, looked_at
+
+    with redis_errors():
+        lanes = text_list(sweep.client.smembers(keys.LANES))
+    sweep.progress.walk("lanes", lanes, look, at_most=AT_MOST)
+
+
+def _forget(sweep: Round, lane: str) -> None:
+    gone, devices = sweep.fence.run(
+        "sweep_lane_idle",
+        [lane, keys.LANES, keys.DEVICES],
+        keys.GROUP,
+        RETURNED,
+        round(sweep.now_s * 1000),
+        round(DAY_S * 1000),
+    )
+    if gone or devices:
+        _log.info("lane_tidied", lane=lane, removed=bool(gone), devices_forgotten=devices)

@@ -1,0 +1,39 @@
+"""One round of all sweeps: what every sweep needs, and the times that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import redis
+from ulid import ULID
+
+from stentor.settings import Settings
+from stentor.storage import Storage
+from worker.sweeps.fence import Fence
+from worker.sweeps.progress import Progress
+
+#: What entered its lane later than this is left alone, in seconds: it is most likely just on its way.
+YOUNG_S: Final = 60.0
+DAY_S: Final = 86_400.0
+#: Jobs, entries or records that one sweep looks at at most. 5000 take a few tenths of a second, and a million hours.
+AT_MOST: Final = 5000
+#: Those that one call of Redis looks at; it does nothing else for about 1 ms.
+AT_ONCE: Final = 250
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Round:
+    """What a round of sweeps works with, and when it was begun (seconds since the epoch)."""
+
+    client: redis.Redis
+    storage: Storage
+    settings: Settings
+    fence: Fence
+    progress: Progress
+    now_s: float
+
+
+def oldest_id(kind: str, at_s: float) -> str:
+    """The id that sorts before all of this kind (``job``, ``bulk``) that were made from then on."""
+    return f"{kind}_{str(ULID.from_timestamp(max(0.0, at_s)))[:10]}".lower()
