@@ -1,0 +1,192 @@
+"""The bill's records: what each device did and took, by day and by ten minutes (UTC), as the schedulers' meters add up.
+
+A record is a flat hash of amounts, so that adding is all that is ever done to it. ``<state>`` is one of ``STATES``:
+
+| field                | what it adds up |
+|----------------------|-----------------|
+| s:<state>            | seconds |
+| energy_j             | joules that were measured, whatever the state |
+| counter_s, samples_s | seconds whose energy is known, from the GPU's counter, and from samples of its power |
+| pure_s:<state>       | of those, seconds of ticks that lay in one state from end to end, |
+| pure_j:<state>       | and their joules |
+| mixed_s:<state>      | of those, seconds of ticks in which a device was in several states, |
+| mixed_j              | and their joules, of all those states together |
+| clock_s, clock_mhz_s | seconds whose clock is known, and that clock times the seconds |
+| audio_s, batches, rows, cost, padded_cost | as in ``stentor.devices.DeviceStatus`` |
+| pass_s               | seconds of forward passes, as the device counted them |
+| sum:<model>:<name>   | the sums of ``stentor.passes`` |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Final
+
+import redis
+
+from stentor import keys
+from stentor.passes import NAMES
+from stentor.redis_client import redis_errors, script, text_list, text_map
+from stentor.usage import DAY_S, KEPT_DAYS, PER_TRIP
+
+BUSY: Final = "busy"
+IDLE: Final = "idle"
+IDLE_LOW: Final = "idle_low"
+UNLOADED: Final = "unloaded"
+UNLOADED_LOW: Final = "unloaded_low"
+STARTING: Final = "starting"
+UNKNOWN: Final = "unknown"
+#: What a device's time is spent in: forward passes; a model on the device and nothing to speak, at normal and at low
+#: clocks; no model on it, the same; loading, or failing to; and time of which nobody knows. ``_low`` is low clocks.
+STATES: Final = (BUSY, IDLE, IDLE_LOW, UNLOADED, UNLOADED_LOW, STARTING, UNKNOWN)
+
+#: A slot of a day, in seconds: 144 of them make a day.
+SLOT_S: Final = 600
+#: How long slots are kept, in days; whole days are kept as long as usage is.
+SLOTS_KEPT_DAYS: Final = 35
+#: What of a record is kept by slots, too: what a picture shows.
+SLOT_FIELDS: Final = frozenset(
+    {*(f"s:{state}" for state in STATES), "energy_j", "counter_s", "samples_s", "clock_s", "clock_mhz_s", "audio_s"}
+)
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one device did and took on one day, or in one slot of it."""
+
+    device: str
+    date: date
+    amounts: Mapping[str, float]
+    #: Which ten minutes of the day, 0..143; None for the whole day.
+    slot: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Charge:
+    """What is to be added for one device, once however often it is sent."""
+
+    #: Unlike that of any other charge.
+    id: str
+    device: str
+    #: (day since the epoch, slot) -> what is added.
+    amounts: Mapping[tuple[int, int], Mapping[str, float]]
+    #: Up to where the device is billed with this, as the meter understands it.
+    mark: str
+
+
+def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Two records' amounts together."""
+    both = dict(one)
+    for field, amount in other.items():
+        both[field] = both.get(field, 0.0) + amount
+    return both
+
+
+def sums_in(amounts: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
+    """Model -> the sums of its passes, as ``stentor.passes`` has them."""
+    models = {field[4:].rpartition(":")[0] for field in amounts if field.startswith("sum:")}
+    return {
+        model: tuple(amounts.get(f"sum:{model}:{name}", 0.0) for name in NAMES) for model in sorted(models) if model
+    }
+
+
+class BillStore:
+    """The bill in Redis.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._charge = script(client, "charge")
+
+    def charge(self, charge: Charge) -> bool:
+        """Add it; False if it was there already."""
+        parts = [[key, kept_s, _pairs(amounts)] for key, kept_s, amounts in _hashes(charge) if amounts]
+        with redis_errors():
+            done = self._charge(
+                keys=[keys.metered(charge.device), keys.BILLED],
+                args=[charge.device, charge.id, charge.mark, KEPT_DAYS * DAY_S, json.dumps(parts)],
+            )
+        return bool(done)
+
+    def mark(self, device_id: str) -> str | None:
+        """The mark of the device's last charge."""
+        with redis_errors():
+            found = self._client.hget(keys.metered(device_id), "mark")
+        return None if found is None else str(found)
+
+    def devices(self) -> list[str]:
+        """Ids of all devices that ever were billed."""
+        with redis_errors():
+            return sorted(text_list(self._client.smembers(keys.BILLED)))
+
+    def days(self, *, since: date, until: date) -> list[Record]:
+        """What all devices did day by day, from one to another, both included; days without anything are left out."""
+        days = [since + timedelta(days=number) for number in range((until - since).days + 1)]
+        wanted = [(device, day) for device in self.devices() for day in days]
+        names = [keys.bill(device, _number(day)) for device, day in wanted]
+        found = [_numbers(fields) for fields in self._found(names)]
+        return [
+            Record(device=device, date=day, amounts=amounts)
+            for (device, day), amounts in zip(wanted, found, strict=True)
+            if amounts
+        ]
+
+    def slots(self, day: date) -> list[Record]:
+        """What all devices did on a day, by ten minutes; those without anything are left out."""
+        devices = self.devices()
+        names = [keys.bill_slots(device, _number(day)) for device in devices]
+        return [
+            Record(device=device, date=day, slot=slot, amounts=amounts)
+            for device, fields in zip(devices, self._found(names), strict=True)
+            for slot, amounts in sorted(_by_slot(_numbers(fields)).items())
+        ]
+
+    def _found(self, names: Sequence[str]) -> Iterator[dict[str, str]]:
+        for start in range(0, len(names), PER_TRIP):
+            pipe = self._client.pipeline(transaction=False)
+            for name in names[start : start + PER_TRIP]:
+                pipe.hgetall(name)
+            with redis_errors():
+                answers = pipe.execute()
+            yield from map(text_map, answers)
+
+
+def _hashes(charge: Charge) -> Iterator[tuple[str, int, Mapping[str, float]]]:
+    """The hashes that a charge adds to: key, seconds to keep it, and what is added."""
+    days: dict[int, dict[str, float]] = {}
+    slots: dict[int, dict[str, float]] = {}
+    for (day, slot), amounts in charge.amounts.items():
+        days[day] = added(days.get(day, {}), amounts)
+        kept = {f"{slot}:{field}": amount for field, amount in amounts.items() if field in SLOT_FIELDS}
+        slots[day] = added(slots.get(day, {}), kept)
+    for day, amounts in days.items():
+        yield keys.bill(charge.device, day), KEPT_DAYS * DAY_S, amounts
+        yield keys.bill_slots(charge.device, day), SLOTS_KEPT_DAYS * DAY_S, slots[day]
+
+
+def _pairs(amounts: Mapping[str, float]) -> list[str]:
+    """Name, amount, name, amount; as text, for Lua would round them to 14 digits."""
+    return [part for field, amount in amounts.items() if amount for part in (field, repr(float(amount)))]
+
+
+def _by_slot(amounts: Mapping[str, float]) -> dict[int, dict[str, float]]:
+    slots: dict[int, dict[str, float]] = {}
+    for field, amount in amounts.items():
+        slot, _, name = field.partition(":")
+        slots.setdefault(int(slot), {})[name] = amount
+    return slots
+
+
+def _numbers(fields: Mapping[str, str]) -> dict[str, float]:
+    return {field: float(amount) for field, amount in fields.items()}
+
+
+def _number(day: date) -> int:
+    return (day - _EPOCH).days
