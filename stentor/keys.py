@@ -50,6 +50,7 @@
 | stentor:sweep:state                     | hash   | where each sweep goes on, and since when there are sweeps |
 | stentor:owners                          | set    | all owners of whom there may be something |
 | stentor:held                            | set    | priorities that no device takes just now; expires |
+| stentor:wants                           | hash   | device id -> what the policy wants of it, as JSON; expires |
 | stentor:wakes:<host>                    | list   | devices that work after they were idle; their scheduler reads it |
 | stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
 | stentor:keeper:<host>                   | hash   | device id -> how its clocks are, as JSON; expires |
@@ -88,6 +89,7 @@ DEVICES = "stentor:devices"
 LEADER = "stentor:leader"
 FENCE = "stentor:fence"
 HELD = "stentor:held"
+WANTS = "stentor:wants"
 SWEEP_ASKED = "stentor:sweep:asked"
 SWEEP_LOCK = "stentor:sweep:lock"
 SWEEP_STATE = "stentor:sweep:state"
