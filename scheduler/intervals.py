@@ -212,7 +212,8 @@ def _parts(before: Seen, now: Seen) -> list[Part]:
     moments = [at for at in (now.status.state_at, now.clocks_at) if before.at < at < now.at]
     busy_then, busy_now = before.status.state == BUSY, now.status.state == BUSY
     if not moments:
-        return [Part(begin=before.at, end=now.at, rest=now.rest, likely=busy_then or busy_now)]
+        likely = busy_now or (busy_then and now.status.state_at > before.at)
+        return [Part(begin=before.at, end=now.at, rest=now.rest, likely=likely)]
     cut = max(moments)
     return [
         # A device that is idle, and was, may have been busy in between.
