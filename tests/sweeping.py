@@ -6,6 +6,7 @@ import time
 from typing import Any, cast
 
 import redis
+from structlog.testing import capture_logs
 
 from scheduler.leading import Leader
 from stentor import keys
@@ -16,8 +17,8 @@ from worker.sweeps.progress import Progress
 from worker.sweeps.round import Round
 from worker.sweeps.sweeping import sweep_all
 
-#: What sweeps and leaders keep for themselves.
-OWN = (keys.LEADER, keys.FENCE, keys.SWEEP_STATE, keys.SWEEP_ASKED, keys.SWEEP_LOCK, keys.OWNERS)
+#: What sweeps and leaders keep for themselves, and what is noted of lanes, which follows from them.
+OWN = (keys.BACKLOG, keys.LEADER, keys.FENCE, keys.SWEEP_STATE, keys.SWEEP_ASKED, keys.SWEEP_LOCK, keys.OWNERS)
 
 
 def a_round(
@@ -45,8 +46,10 @@ def a_round(
 
 
 def swept(client: redis.Redis, settings: Settings, *, later_s: float = 120.0) -> None:
-    """All sweeps, done once."""
-    sweep_all(a_round(client, settings, later_s=later_s), lambda: None)
+    """All sweeps, done once, and none of them failed."""
+    with capture_logs() as events:
+        sweep_all(a_round(client, settings, later_s=later_s), lambda: None)
+    assert [event for event in events if event["event"] == "sweep_failed"] == []
 
 
 def contents(client: redis.Redis) -> dict[str, Any]:

@@ -25,7 +25,8 @@ redis.call('XDEL', lane, entry)
 redis.call('HSET', job, unpack(ARGV, 11))
 if ARGV[5] == 'succeeded' and known[3] then
   local equal = 'stentor:cache:' .. known[3]
-  if redis.call('EXISTS', equal) == 0 then
+  -- Audio that was another's is remembered no longer for that: it goes from S3 when the first's time is over.
+  if redis.call('EXISTS', equal) == 0 and redis.call('HGET', job, 'cached') ~= 'true' then
     local names = {'audio_key', 'audio_s', 'audio_bytes', 'sha256', 'quality'}
     local values = redis.call('HMGET', job, unpack(names))
     for at, name in ipairs(names) do

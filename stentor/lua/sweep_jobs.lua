@@ -1,3 +1,4 @@
+--!shared
 -- Put jobs back into their lanes that no device would ever get: their entry is gone, or was delivered and is held by
 -- nobody. What waits or is held is left alone, so that sending it twice changes nothing.
 --
@@ -65,4 +66,5 @@ for at = 4, #ARGV do
     put_back[#put_back + 1] = id
   end
 end
+for lane in pairs(delivered) do note(lane, group) end
 return {put_back, missing}

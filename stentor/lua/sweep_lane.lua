@@ -1,4 +1,6 @@
--- Go through entries of a lane: those whose job is gone or settled, or has another entry, are taken out.
+--!shared
+-- Go through entries of a lane: those whose job is gone or settled, or has another entry, are taken out. What waits in
+-- it is noted anew.
 --
 -- KEYS[1]  stentor:fence
 -- KEYS[2]  the lane
@@ -15,7 +17,10 @@ if fence > tonumber(ARGV[1]) then return redis.error_reply('STALE a later leader
 local lane, group = KEYS[2], ARGV[2]
 local entries = redis.call('XRANGE', lane, ARGV[4], ARGV[3], 'COUNT', ARGV[5])
 local answer = {'', #entries, 0}
-if #entries == 0 then return answer end
+if #entries == 0 then
+  note(lane, group)
+  return answer
+end
 if #entries == tonumber(ARGV[5]) then answer[1] = entries[#entries][1] end
 
 -- What lies behind the last entry that was handed out waits.
@@ -39,4 +44,5 @@ for at, item in ipairs(entries) do
     answer[#answer + 1] = id
   end
 end
+note(lane, group)
 return answer

@@ -1,3 +1,4 @@
+--!shared
 -- Forget devices of a lane that are gone, and the lane itself if nothing is in it and it was not used for long. The next
 -- job for it makes it anew.
 --
@@ -17,6 +18,7 @@ if fence > tonumber(ARGV[1]) then return redis.error_reply('STALE a later leader
 local lane, group, unused_ms = KEYS[2], ARGV[2], tonumber(ARGV[5])
 if redis.call('EXISTS', lane) == 0 then
   redis.call('SREM', KEYS[3], lane)
+  note(lane, group)
   return {1, 0}
 end
 
@@ -44,4 +46,5 @@ for at = 1, #facts, 2 do
 end
 redis.call('DEL', lane)
 redis.call('SREM', KEYS[3], lane)
+note(lane, group)
 return {1, forgotten}

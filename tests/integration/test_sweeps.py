@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +13,13 @@ from typing import Any
 import pytest
 import redis
 
+from scheduler.sweeping import Sweeps
 from stentor import bulk as bulks
 from stentor import keys
 from stentor.bulk import Bulk
 from stentor.devices import DeviceRegistry, DeviceStatus
+from stentor.doorbell import Doorbell, create_celery
+from stentor.errors import JobSettled
 from stentor.job import Job, Outcome
 from stentor.lanes import Lane
 from stentor.overrides import OverrideStore
@@ -504,7 +510,7 @@ class Killed(BaseException):
     """What a sweep that is killed does not come back from."""
 
 
-@pytest.mark.parametrize("calls", range(12))
+@pytest.mark.parametrize("calls", range(6))
 def test_a_sweep_that_is_killed_anywhere_is_done_by_the_next(
     client: redis.Redis, settings: Settings, make: Callable[..., Bench], calls: int
 ) -> None:
@@ -531,7 +537,10 @@ def test_a_sweep_that_is_killed_anywhere_is_done_by_the_next(
     assert [(bench.now(job).state, outcomes_told(client, job)) for job in jobs] == [("succeeded", 1)] * 20
 
 
-def test_one_io_worker_sweeps_at_a_time(client: redis.Redis, settings: Settings) -> None:
+def test_one_io_worker_sweeps_at_a_time(
+    client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.bulks.locking.PATIENCE_S", 0.1)
     token = a_round(client, settings).fence.token
     with client.lock(keys.SWEEP_LOCK, timeout=60):
         assert not sweep(settings, token)
@@ -555,3 +564,138 @@ def test_a_sweep_looks_at_so_much_and_the_next_goes_on(
         back.append(client.xlen(jobs[0].lane))
     assert back == [21, 42, 60, 60]
     assert [len(entries(client, job)) for job in jobs] == [1] * 60
+
+
+# --- a busy system
+
+
+class Busy(Fence):
+    """A fence behind which the world goes on: before each script of a sweep something else happens."""
+
+    def __init__(self, client: redis.Redis, token: int, happen: Callable[[], None]) -> None:
+        super().__init__(client, token)
+        self._happen = happen
+
+    def run(self, name: str, places: Any, *args: Any) -> Any:
+        self._happen()
+        return super().run(name, places, *args)
+
+
+class World:
+    """Two devices, clients and accidents, in the order of a seed."""
+
+    def __init__(self, client: redis.Redis, make: Callable[..., Bench], seed: int) -> None:
+        self.client = client
+        self.draw = random.Random(seed)
+        self.benches = [make(name="testhost/cpu"), make(name="testhost/cuda:0")]
+        self.jobs: list[Job] = []
+        self.canceled: set[str] = set()
+        self.hands: list[tuple[Bench, Delivery]] = []
+        self.accidents = 0
+
+    def happen(self) -> None:
+        steps = (self.submit, self.claim, self.settle, self.give_back, self.cancel)
+        accidents = (self.lose_entry, self.lose_hold, self.skip)
+        for _ in range(self.draw.randrange(6)):
+            self.draw.choice((*steps, self.submit, self.claim, self.settle, *accidents))()
+
+    def submit(self) -> None:
+        texts = [
+            self.draw.choice(("short", "one that is quite a bit longer")) for _ in range(self.draw.randrange(1, 5))
+        ]
+        self.jobs += self.benches[0].submit(*(a_job(text, key_id="k1") for text in texts))
+
+    def claim(self) -> None:
+        bench = self.draw.choice(self.benches)
+        for lane in sorted(str(lane) for lane in self.client.smembers(keys.LANES)):
+            self.hands += [(bench, one) for one in bench.deliveries.claim(Lane.from_key(lane), 3)]
+
+    def _from_a_hand(self) -> tuple[Bench, Delivery] | None:
+        return self.hands.pop(self.draw.randrange(len(self.hands))) if self.hands else None
+
+    def settle(self) -> None:
+        if found := self._from_a_hand():
+            bench, delivery = found
+            bench.deliveries.settle(delivery, Outcome(state="succeeded", fields={"audio_s": 0.5}))
+
+    def give_back(self) -> None:
+        if found := self._from_a_hand():
+            found[0].deliveries.give_back([found[1]])
+
+    def cancel(self) -> None:
+        if self.jobs:
+            with contextlib.suppress(JobSettled):
+                self.canceled.add(self.benches[0].store.cancel(self.draw.choice(self.jobs).id, "acme").id)
+
+    def _an_entry(self) -> tuple[str, str] | None:
+        lane = self.draw.choice([*sorted(str(lane) for lane in self.client.smembers(keys.LANES)), "none"])
+        found = self.client.xrange(lane)
+        self.accidents += bool(found)
+        return (lane, str(self.draw.choice(found)[0])) if found else None
+
+    def lose_entry(self) -> None:
+        if found := self._an_entry():
+            self.client.xdel(*found)
+
+    def lose_hold(self) -> None:
+        if found := self._an_entry():
+            self.client.xack(found[0], keys.GROUP, found[1])
+
+    def skip(self) -> None:
+        if found := self._an_entry():
+            self.client.xgroup_setid(found[0], keys.GROUP, "$")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_busy_system_loses_and_doubles_nothing_while_it_is_swept(
+    client: redis.Redis, settings: Settings, make: Callable[..., Bench], seed: int
+) -> None:
+    world = World(client, make, seed)
+    for _ in range(20):
+        world.happen()
+        token = a_round(client, settings).fence.token
+        sweep_all(a_round(client, settings, fence=Busy(client, token, world.happen)), lambda: None)
+    assert len(world.jobs) > 50
+    assert world.accidents > 10
+    while world.hands:
+        world.settle()
+    for _ in range(2):
+        swept(client, settings)
+        assert all(len(entries(client, job)) <= 1 for job in world.jobs)
+        for _ in range(len(world.jobs)):
+            world.claim()
+            while world.hands:
+                world.settle()
+    states = {job.id: world.benches[0].now(job).state for job in world.jobs}
+    assert {job_id for job_id, state in states.items() if state == "canceled"} == world.canceled
+    assert set(states.values()) <= {"succeeded", "canceled"}
+    assert [outcomes_told(client, job) for job in world.jobs] == [1] * len(world.jobs)
+    assert world.benches[0].nothing_is_left()
+    indexes = [keys.jobs("acme", index) for index in (keys.OPEN, "running")]
+    assert client.exists(*indexes, keys.waiting("k1")) == 0
+    assert client.zcard(keys.jobs("acme", "succeeded")) == len(world.jobs) - len(world.canceled)
+
+
+# --- asking for sweeps
+
+
+def test_the_leader_asks_once_a_minute_and_not_while_a_sweep_waits_or_runs(
+    client: redis.Redis, settings: Settings
+) -> None:
+    def asked() -> list[str]:
+        messages = [json.loads(line) for line in client.lrange(keys.queue("io"), 0, -1)]
+        return [message["headers"]["kwargsrepr"] for message in reversed(messages)]
+
+    sweeps = Sweeps(client, Doorbell(create_celery(settings), client))
+    assert sweeps.act(7, 1000.0)
+    assert not sweeps.act(7, 1059.0)
+    assert not sweeps.act(7, 1061.0)  # it waits for an io worker
+    assert asked() == ["{'token': '7'}"]
+    client.delete(keys.SWEEP_ASKED)
+    with client.lock(keys.SWEEP_LOCK, timeout=60):
+        assert not sweeps.act(7, 1070.0)
+    assert sweeps.act(7, 1071.0)
+    # A new leader does not wait for what one before it asked for.
+    assert Sweeps(client, Doorbell(create_celery(settings), client)).act(9, 1072.0)
+    assert asked() == ["{'token': '7'}", "{'token': '7'}", "{'token': '9'}"]
+    assert 0 < client.ttl(keys.SWEEP_ASKED) <= 1200

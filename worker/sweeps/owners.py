@@ -49,6 +49,8 @@ def _scanned(sweep: Round) -> set[str]:
 
 def owner_of(key: str) -> str | None:
     """The owner that a key names; None if it names none."""
+    if key == keys.ACTIVE_BULKS:
+        return None
     kind, _, rest = key.removeprefix("stentor:").partition(":")
     if kind == _JOBS:
         return rest.rpartition(":")[0] or None

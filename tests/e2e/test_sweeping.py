@@ -1,0 +1,58 @@
+"""Sweeps in rooms that run apart: the leader asks, an io worker puts right, a device speaks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+from ulid import ULID
+
+from scheduler.leading import Leader
+from scheduler.sweeping import Sweeps
+from stentor import keys
+from stentor.doorbell import Doorbell, create_celery
+from stentor.lanes import Lane
+from stentor.redis_client import connect, text_map
+from tests.rooms import rooms_apart
+from tests.stack import eventually
+
+
+pytestmark = pytest.mark.faults
+
+
+def test_a_job_that_nobody_holds_any_more_is_spoken_in_the_end(tmp_path: Path, programs: None) -> None:
+    with rooms_apart(tmp_path / "near", tmp_path) as rooms, contextlib.closing(connect(rooms.settings)) as client:
+        for name in ("api", "device", "io", "scheduler"):
+            rooms.start(name)
+        eventually(rooms.ready, 60)
+        spoken = rooms.settled(rooms.submit("Your parcel arrives."))[0]
+
+        # Claimed a long time ago, and acknowledged by somebody's hand since.
+        text = "The train to the airport leaves from platform nine at a quarter past seven."
+        fields = text_map(client.hgetall(keys.job(spoken["id"])))
+        lane = Lane.of(model=fields["model"], priority="standard", text_chars=len(text)).key
+        kept = ("owner", "voice", "model", "speed", "seed", "format", "priority", "metadata", "created_at")
+        job_id = f"job_{ULID.from_timestamp(time.time() - 3600)}".lower()
+        stray = {"id": job_id, "text": text, "lane": lane, "entry": "1000-0", "state": "running", "attempts": "1"}
+        client.hset(keys.job(job_id), mapping={name: fields[name] for name in kept} | stray)
+        client.zadd(keys.jobs("acme", keys.OPEN), {job_id: 0})
+        client.xgroup_create(lane, keys.GROUP, "0", mkstream=True)
+        client.xadd(lane, {"job": job_id}, id="1000-0")
+        client.xreadgroup(keys.GROUP, "gone/cpu", {lane: ">"})
+        client.xack(lane, keys.GROUP, "1000-0")
+
+        leader, sweeps = Leader(client, "tests"), Sweeps(client, Doorbell(create_celery(rooms.settings), client))
+
+        def settled() -> bool:
+            if token := leader.token():
+                sweeps.act(token, time.time())
+            return client.hget(keys.job(job_id), "state") == "succeeded"
+
+        eventually(settled, 60)
+        job = rooms.settled([job_id])[0]
+        assert (job["state"], job["attempts"]) == ("succeeded", 2)
+        put_back = [event["job_ids"] for event in rooms.events("strays_put_back", "io")]
+        assert put_back == [[job_id]]
+        assert client.xlen(lane) == 0
