@@ -12,6 +12,7 @@ import pydantic
 from pydantic import Field, SecretStr
 
 from stentor.errors import SettingInvalid, SettingUnknown
+from stentor.windows import Windows
 
 PREFIX = "STENTOR_"
 #: A variable of this ending names a file whose content is the value, as Docker and Kubernetes mount secrets.
@@ -222,6 +223,12 @@ class Settings(pydantic.BaseModel):
             if network.strip():
                 ipaddress.ip_network(network.strip())
         return networks
+
+    @pydantic.field_validator("unload_windows")
+    @classmethod
+    def _is_a_list_of_windows(cls, windows: str | None) -> str | None:
+        Windows.parse(windows)
+        return windows
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
