@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import redis
 from structlog.testing import capture_logs
@@ -60,16 +60,15 @@ def contents(client: redis.Redis) -> dict[str, Any]:
 def _value(client: redis.Redis, key: str) -> Any:
     kind = client.type(key)
     if kind == "stream":
-        groups = cast("list[dict[str, Any]]", client.xinfo_groups(key))
+        groups: list[dict[str, Any]] = client.xinfo_groups(key)
         held = [client.xpending_range(key, group["name"], "-", "+", 1000) for group in groups]
         for one in (entry for entries in held for entry in entries):
             del one["time_since_delivered"]
         return client.xrange(key), held, [group["last-delivered-id"] for group in groups]
-    read = {
-        "string": client.get,
-        "hash": client.hgetall,
-        "set": client.smembers,
-        "zset": lambda name: client.zrange(name, 0, -1, withscores=True),
-        "list": lambda name: client.lrange(name, 0, -1),
-    }
-    return read[str(kind)](key)
+    if kind == "hash":
+        return client.hgetall(key)
+    if kind == "set":
+        return client.smembers(key)
+    if kind == "zset":
+        return client.zrange(key, 0, -1, withscores=True)
+    return client.lrange(key, 0, -1) if kind == "list" else client.get(key)

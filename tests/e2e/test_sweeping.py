@@ -18,7 +18,6 @@ from stentor.redis_client import connect, text_map
 from tests.rooms import rooms_apart
 from tests.stack import eventually
 
-
 pytestmark = pytest.mark.faults
 
 
@@ -36,7 +35,8 @@ def test_a_job_that_nobody_holds_any_more_is_spoken_in_the_end(tmp_path: Path, p
         kept = ("owner", "voice", "model", "speed", "seed", "format", "priority", "metadata", "created_at")
         job_id = f"job_{ULID.from_timestamp(time.time() - 3600)}".lower()
         stray = {"id": job_id, "text": text, "lane": lane, "entry": "1000-0", "state": "running", "attempts": "1"}
-        client.hset(keys.job(job_id), mapping={name: fields[name] for name in kept} | stray)
+        made = {name: fields[name] for name in kept} | stray
+        client.hset(keys.job(job_id), items=[part for pair in made.items() for part in pair])
         client.zadd(keys.jobs("acme", keys.OPEN), {job_id: 0})
         client.xgroup_create(lane, keys.GROUP, "0", mkstream=True)
         client.xadd(lane, {"job": job_id}, id="1000-0")

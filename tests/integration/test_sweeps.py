@@ -49,11 +49,13 @@ def held(bench: Bench, job: Job) -> Delivery:
 
 def entries(client: redis.Redis, job: Job) -> list[str]:
     """The job's entries in its lane."""
-    return [str(entry) for entry, fields in client.xrange(job.lane) if fields["job"] == job.id]
+    found: Any = client.xrange(job.lane)
+    return [entry for entry, fields in found if fields["job"] == job.id]
 
 
 def outcomes_told(client: redis.Redis, job: Job) -> int:
-    return sum(fields["id"] == job.id for _, fields in client.xrange(keys.EVENTS))
+    found: Any = client.xrange(keys.EVENTS)
+    return sum(fields["id"] == job.id for _, fields in found)
 
 
 # --- strays
