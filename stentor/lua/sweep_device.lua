@@ -14,4 +14,5 @@ if fence > tonumber(ARGV[1]) then return redis.error_reply('STALE a later leader
 local seen_at = redis.call('HGET', KEYS[3], 'seen_at')
 if seen_at and tonumber(seen_at) > tonumber(ARGV[3]) then return 0 end
 redis.call('DEL', KEYS[3], unpack(ARGV, 4))
+redis.call('SREM', 'stentor:overridden', ARGV[2])
 return redis.call('SREM', KEYS[2], ARGV[2])

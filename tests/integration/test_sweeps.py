@@ -385,6 +385,7 @@ def test_a_device_that_was_not_heard_of_for_a_day_is_forgotten(client: redis.Red
     swept(client, settings, later_s=0)
     assert client.smembers(keys.DEVICES) == {"away/cpu", "new/cpu"}
     assert [str(key) for key in client.scan_iter("*old/cpu*")] == []
+    assert not client.sismember("stentor:overridden", "old/cpu")
     assert len(list(client.scan_iter("*away/cpu*"))) == 6
 
 
