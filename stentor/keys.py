@@ -42,6 +42,7 @@
 | stentor:device:<id>                     | hash   | what a device reported last |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
 | stentor:override:<id>                   | hash   | what a person wants of a device, whatever the policy says |
+| stentor:overridden                      | set    | ids of the devices of which a person wants something |
 | stentor:ordered:<id>                    | string | the order that a scheduler gave to a device; expires |
 | stentor:leader                          | string | which scheduler acts for the cluster; expires |
 | stentor:fence                           | string | the latest leader's number, under which it acts; only grows |
@@ -89,6 +90,7 @@ DEVICES = "stentor:devices"
 LEADER = "stentor:leader"
 FENCE = "stentor:fence"
 HELD = "stentor:held"
+OVERRIDDEN = "stentor:overridden"
 WANTS = "stentor:wants"
 SWEEP_ASKED = "stentor:sweep:asked"
 SWEEP_LOCK = "stentor:sweep:lock"

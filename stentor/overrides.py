@@ -56,17 +56,15 @@ class OverrideStore:
 
     def of(self, device_ids: Iterable[str]) -> dict[str, Override]:
         """The overrides of these devices, by id; those that have none are left out."""
-        ids = list(device_ids)
         with redis_errors():
+            overridden = self._client.smembers(keys.OVERRIDDEN)
+            wanted = [device_id for device_id in device_ids if device_id in overridden]
             pipe = self._client.pipeline(transaction=False)
-            for device_id in ids:
+            for device_id in wanted:
                 pipe.hgetall(keys.override(device_id))
-            found = pipe.execute()
-        return {
-            device_id: from_fields(Override, text_map(fields))
-            for device_id, fields in zip(ids, found, strict=True)
-            if fields
-        }
+            found = zip(wanted, pipe.execute(), strict=True)
+        # One that has expired is still in the set, until the device gets another.
+        return {device_id: from_fields(Override, text_map(fields)) for device_id, fields in found if fields}
 
     def put(
         self,
@@ -91,7 +89,10 @@ class OverrideStore:
         with redis_errors():
             pipe = self._client.pipeline(transaction=True)
             pipe.delete(key)
-            if not wanted.is_auto:
+            if wanted.is_auto:
+                pipe.srem(keys.OVERRIDDEN, device_id)
+            else:
+                pipe.sadd(keys.OVERRIDDEN, device_id)
                 pipe.hset(key, items=to_items(wanted))
                 if for_s is not None:
                     pipe.pexpire(key, max(1, round(for_s * 1000)))

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as Redis hashes: one field each, text as it is, everything else as JSON."""
+"""Frozen dataclasses as Redis hashes (one field each, text as it is, everything else as JSON), or as one JSON text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import pydantic_core
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -40,6 +42,31 @@ def from_fields(kind: type[Record], fields: Mapping[str, str]) -> Record:
     """The record that ``to_fields`` wrote; fields that this release does not know are passed over."""
     decoders = _decoders(kind)
     return kind(**{name: decoders[name](raw) for name, raw in fields.items() if name in decoders})
+
+
+def to_json(record: DataclassInstance) -> str:
+    """The record as one text, for what is always read as a whole and by the thousand."""
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(kind: type[Record], text: str) -> Record:
+    """The record that ``to_json`` wrote; fields that this release does not know are passed over."""
+    # Pydantic's reader of JSON takes half as long as the standard library's.
+    values, (known, tuples) = pydantic_core.from_json(text), _shape(kind)
+    if not values.keys() <= known:
+        values = {name: value for name, value in values.items() if name in known}
+    for name in tuples & values.keys():
+        values[name] = tuple(values[name])
+    return kind(**values)
+
+
+@functools.cache
+def _shape(kind: type[DataclassInstance]) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of all fields, and of those that are tuples, which JSON has as lists."""
+    fields = dataclasses.fields(kind)
+    tuples = frozenset(field.name for field in fields if str(field.type).startswith("tuple"))
+    return frozenset(field.name for field in fields), tuples
 
 
 @functools.cache

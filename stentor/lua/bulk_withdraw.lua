@@ -10,13 +10,14 @@
 -- ARGV[5]  most events that are kept
 -- ARGV[6..] ids of jobs; those that are not there are passed over
 -- Answer   how many were taken out
-local taken = 0
+local taken, lanes = 0, {}
 for at = 6, #ARGV do
   local job = 'stentor:job:' .. ARGV[at]
   local known = redis.call('HMGET', job, 'state', 'lane', 'entry')
   if known[1] == 'queued' or (known[1] == 'running' and ARGV[2] == 'cancel') then
     redis.call('XACK', known[2], ARGV[1], known[3])
     redis.call('XDEL', known[2], known[3])
+    lanes[known[2]] = true
     if ARGV[2] == 'cancel' then
       settled(job, 'canceled', ARGV[3], ARGV[4], ARGV[5])
     else
@@ -26,4 +27,5 @@ for at = 6, #ARGV do
     taken = taken + 1
   end
 end
+for lane in pairs(lanes) do note(lane, ARGV[1]) end
 return taken

@@ -15,5 +15,6 @@ if known[1] ~= 'queued' and known[1] ~= 'running' then return 0 end
 
 redis.call('XACK', known[3], ARGV[1], known[4])
 redis.call('XDEL', known[3], known[4])
+note(known[3], ARGV[1])
 settled(job, 'canceled', ARGV[3], ARGV[4], ARGV[5])
 return 1

@@ -1,3 +1,4 @@
+--!shared
 -- Hand waiting jobs of one lane to a device and mark them running.
 --
 -- KEYS[1]  the lane
@@ -39,4 +40,5 @@ for _, item in ipairs(entries) do
     redis.call('XDEL', lane, entry)
   end
 end
+if mode == 'new' then note(lane, group) end
 return claimed

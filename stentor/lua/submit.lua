@@ -42,7 +42,7 @@ if new > 0 and key_id ~= '' then
   redis.call('INCRBY', 'stentor:waiting:' .. key_id, new)
 end
 
-local done, waits = {'ok', 0}, false
+local done, waits, lanes = {'ok', 0}, false, {}
 for _, job in ipairs(jobs) do
   local exists = redis.call('EXISTS', job.job) == 1
   local of_bulk = job.bulk ~= ''
@@ -64,7 +64,7 @@ for _, job in ipairs(jobs) do
         -- A lane may outlive its place in the set; a group that is there already is no error.
         redis.pcall('XGROUP', 'CREATE', job.lane, ARGV[1], '0', 'MKSTREAM')
       end
-      waits = true
+      waits, lanes[job.lane] = true, true
       redis.call('HSET', job.job, 'entry', redis.call('XADD', job.lane, '*', 'job', job.id))
       if not of_bulk then
         redis.call('ZADD', 'stentor:jobs:' .. job.owner .. ':open', 0, job.id)
@@ -73,5 +73,6 @@ for _, job in ipairs(jobs) do
     end
   end
 end
+for lane in pairs(lanes) do note(lane, ARGV[1]) end
 if waits and redis.call('LLEN', KEYS[2]) < math.max(1, redis.call('SCARD', KEYS[3])) then done[2] = 1 end
 return done

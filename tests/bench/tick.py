@@ -1,0 +1,175 @@
+"""How long a tick of the scheduler takes when very much waits: 10,000 lanes and 1,000 devices.
+
+Run with ``python -m tests.bench.tick [ROUNDS]``. A real Valkey of its own; every lane holds texts, in every tenth some
+are claimed, and every device reports anew before each look, as devices do that speak: nothing is as it was a tick ago.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from stentor import keys
+from stentor.devices import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
+from stentor.embedded import neighbours
+from stentor.job import PRIORITIES
+from stentor.lanes import Lane
+from stentor.overrides import OverrideStore
+from stentor.record import to_json
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from stentor.store import Backlog
+from tests.bench.engine import cpu_name
+
+LANES, DEVICES, ROUNDS = 10_000, 1_000, 15
+#: Texts in each lane, and lanes of each model: three priorities by ten length classes.
+DEEP, LANES_OF_A_MODEL = 5, 30
+#: Devices that a person has given an override.
+OVERRIDDEN = 20
+#: What the issue wants of the whole.
+WANTED_MS = 100.0
+
+
+def run(rounds: int = ROUNDS) -> dict[str, Any]:
+    """Medians of the parts of a tick, in ms."""
+    with (
+        tempfile.TemporaryDirectory(prefix="stentor-tick-") as folder,
+        neighbours(Path(folder)) as near,
+    ):
+        settings = Settings.from_environ({**near.environ, "STENTOR_HOST": "bench"})
+        client = connect(settings)
+        # What is measured is reading: that each line put in waits for the disk would only make the bench longer.
+        client.config_set("appendonly", "no")
+        bench = _Bench(client, settings)
+        bench.fill()
+        rows = {name: [bench.timed(part) for _ in range(rounds)] for name, part in bench.parts().items()}
+        inside_ms = bench.inside_ms()
+        client.close()
+    return {
+        "cpu": cpu_name(),
+        "lanes": LANES,
+        "devices": DEVICES,
+        "parts_ms": {name: statistics.median(took_ms) for name, took_ms in rows.items()},
+        "worst_ms": {name: max(took_ms) for name, took_ms in rows.items()},
+        "waiting_inside_ms": inside_ms,
+    }
+
+
+class _Bench:
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._backlog = Backlog(client, lease_s=settings.lease_s)
+        self._registry = DeviceRegistry(client, lease_s=settings.lease_s)
+        self._overrides = OverrideStore(client)
+        self._reports = 0
+
+    def parts(self) -> dict[str, Callable[[], object]]:
+        """The parts of a tick, by name."""
+        ids = [_device_id(number) for number in range(DEVICES)]
+        return {
+            "Backlog.lanes": lambda: self._backlog.lanes(time.time()),
+            "DeviceRegistry.list": self._registry.list,
+            "OverrideStore.of": lambda: self._overrides.of(ids),
+        }
+
+    def timed(self, part: Callable[[], object]) -> float:
+        """How long one part takes after all devices have reported anew, in ms."""
+        self._report()
+        began = time.perf_counter()
+        part()
+        return (time.perf_counter() - began) * 1000
+
+    def fill(self) -> None:
+        """Texts in all lanes, devices, and some overrides."""
+        for first in range(0, LANES, 1000):
+            pipe = self._client.pipeline(transaction=False)
+            for number in range(first, first + 1000):
+                key = _lane(number).key
+                pipe.sadd(keys.LANES, key)
+                pipe.xgroup_create(key, keys.GROUP, "0", mkstream=True)
+                for text in range(DEEP):
+                    pipe.xadd(key, {"job": f"job_{number}_{text}"})
+                if number % 10 == 0:
+                    pipe.xreadgroup(keys.GROUP, _device_id(number % DEVICES), {key: ">"}, count=2)
+            pipe.execute()
+        for number in range(OVERRIDDEN):
+            self._overrides.put(_device_id(number), clocks="normal", by="bench")
+
+    def _report(self) -> None:
+        self._reports += 1
+        pipe = self._client.pipeline(transaction=False)
+        for number in range(DEVICES):
+            status = _status(number, self._reports)
+            pipe.hset(keys.device(status.id), mapping={"seen_at": status.seen_at, "report": to_json(status)})
+            pipe.sadd(keys.DEVICES, status.id)
+        pipe.execute()
+
+    def inside_ms(self) -> float:
+        """How long Redis itself takes for the script that looks at all lanes, and nobody else is served."""
+        before = self._script_ms()
+        for _ in range(ROUNDS):
+            self._backlog.lanes(time.time())
+        return (self._script_ms() - before) / ROUNDS
+
+    def _script_ms(self) -> float:
+        return int(self._client.info("commandstats")["cmdstat_evalsha"]["usec"]) / 1000
+
+
+def _lane(number: int) -> Lane:
+    model, rest = divmod(number, LANES_OF_A_MODEL)
+    return Lane(model=f"voice-{model}-medium", priority=PRIORITIES[rest % 3], length=rest // 3)
+
+
+def _device_id(number: int) -> str:
+    return f"gpu-host-{number // 8:03}/cuda:{number % 8}"
+
+
+def _status(number: int, reports: int) -> DeviceStatus:
+    now = time.time()
+    model = f"voice-{number % 333}-medium"
+    return DeviceStatus(
+        id=_device_id(number),
+        pid=1000 + number,
+        state=BUSY,
+        models=tuple(f"voice-{(number + more) % 333}-medium" for more in range(4)),
+        model=model,
+        started_at=now - 5000,
+        seen_at=now,
+        state_at=now - 3,
+        loaded_at=now - 4990,
+        load_s=3.25,
+        spoke_at=now - 0.5,
+        gpu=f"GPU-{number:08d}-1111-2222-3333-444455556666",
+        batches=1000 + reports,
+        rows=24_000 + reports * 24,
+        cost=712_345.0 + reports,
+        padded_cost=798_765.5 + reports,
+        sizes=tuple(range(100, 100 + len(SIZE_CLASSES) + 1)),
+        times=tuple(range(200, 200 + len(TIME_CLASSES_S) + 1)),
+        sums={model: tuple(1234.567891 * part for part in range(11))},
+        audio_s=123_456.789 + reports,
+        busy_s=4321.987654 + reports,
+    )
+
+
+def report(result: dict[str, Any]) -> None:
+    """Print the figures as a table."""
+    print(
+        f"\n{result['cpu']}; {result['lanes']:,} lanes with texts, {result['devices']:,} devices that all report anew"
+    )
+    print(f"{'part':<22} {'median, ms':>10} {'at most':>8}")
+    for name, took_ms in result["parts_ms"].items():
+        print(f"{name:<22} {took_ms:>10.1f} {result['worst_ms'][name]:>8.1f}")
+    print(f"{'waiting.lua in Redis':<22} {result['waiting_inside_ms']:>10.1f}")
+
+
+if __name__ == "__main__":
+    report(run(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))

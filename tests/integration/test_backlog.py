@@ -1,0 +1,124 @@
+"""What is noted of the lanes is what is in them, whatever happened to their jobs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from stentor import keys
+from stentor.devices import DeviceRegistry, DeviceStatus
+from stentor.job import SUCCEEDED, Outcome
+from stentor.lanes import Lane, LaneState
+from stentor.overrides import OverrideStore
+from stentor.store import Backlog, JobStore
+from tests.device import Bench
+from tests.factories import TONE, a_job
+
+#: Texts of three length classes.
+TEXTS = ("Short.", "A text of a little more.", "A text that is longer than the others, and so in a lane of its own.")
+
+
+def looked_up(client: redis.Redis, now: float) -> list[tuple[str, int, float]]:
+    """What waits in each lane by its stream and group, without what was noted of them."""
+    found = []
+    for lane in sorted(str(lane) for lane in client.smembers(keys.LANES)):
+        (group,) = client.xinfo_groups(lane)
+        fresh = client.xrange(lane, f"({group['last-delivered-id']}", "+")
+        returned = client.xpending_range(lane, keys.GROUP, "-", "+", 1000, idle=60_000)
+        ids = [str(entry["message_id"]) for entry in returned] + [str(entry) for entry, _ in fresh or ()]
+        if ids:
+            found.append((lane, len(ids), round(now - int(ids[0].partition("-")[0]) / 1000, 3)))
+    return found
+
+
+def told(states: list[LaneState]) -> list[tuple[str, int, float]]:
+    return sorted((state.lane.key, state.waiting, round(state.oldest_wait_s, 3)) for state in states)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_noted_of_the_lanes_is_what_is_in_them(make: Callable[..., Bench], seed: int) -> None:
+    draw = random.Random(seed)
+    bench = make()
+    bench.submit(*map(a_job, TEXTS))
+    held = []
+    for _ in range(80):
+        step = draw.choice(("submit", "submit", "claim", "claim", "settle", "settle", "give_back", "cancel"))
+        if step == "submit":
+            bench.submit(*[a_job(draw.choice(TEXTS)) for _ in range(draw.randint(1, 4))])
+        elif step == "claim":
+            lane = Lane.of(model=TONE, priority="standard", text_chars=len(draw.choice(TEXTS)))
+            held += bench.deliveries.claim(lane, draw.randint(1, 4))
+        elif step == "cancel":
+            jobs = bench.store.list("acme", states=("queued", "running"), limit=1).jobs
+            for job in jobs:
+                bench.store.cancel(job.id, "acme")
+        elif held:
+            delivery = held.pop(draw.randrange(len(held)))
+            if step == "settle":
+                bench.deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+            else:
+                bench.deliveries.give_back([delivery])
+        now = time.time() + 1
+        assert told(bench.backlog.lanes(now)) == looked_up(bench.client, now), step
+    for delivery in held:
+        bench.deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+    bench.run()
+    assert bench.backlog.lanes(time.time()) == []
+    assert set(bench.client.hkeys(keys.BACKLOG)) <= {""}, "an empty lane is looked at no more"
+
+
+def test_what_waited_before_anything_was_noted_is_found(client: redis.Redis) -> None:
+    JobStore(client, retention_s=60).submit([a_job("Short."), a_job("Short too.")])
+    client.delete(keys.BACKLOG)
+    found = Backlog(client, lease_s=60).lanes(time.time())
+    assert [(state.lane.key, state.waiting) for state in found] == [("stentor:lane:tone:standard:0", 2)]
+
+
+def test_the_jobs_of_a_device_that_went_silent_wait_again(make: Callable[..., Bench]) -> None:
+    bench = make(lease_s=0.05)
+    bench.submit(a_job("Short."), a_job("Short too."))
+    lane = Lane.of(model=TONE, priority="standard", text_chars=6)
+    assert len(bench.deliveries.claim(lane, 2)) == 2
+    bench.client.xclaim(lane.key, keys.GROUP, bench.name, 0, _ids(bench, lane), idle=50, justid=True)
+    assert [state.waiting for state in bench.backlog.lanes(time.time())] == [2]
+
+
+def _ids(bench: Bench, lane: Lane) -> list[int | bytes | str | memoryview[int]]:
+    return [str(entry) for entry, _ in bench.client.xrange(lane.key) or ()]
+
+
+def test_a_lane_of_a_held_priority_says_so(client: redis.Redis) -> None:
+    JobStore(client, retention_s=60).submit([a_job(priority="bulk"), a_job(priority="interactive")])
+    client.sadd(keys.HELD, "bulk")
+    found = Backlog(client, lease_s=60).lanes(time.time())
+    assert {state.lane.priority: state.held for state in found} == {"bulk": True, "interactive": False}
+
+
+def test_a_device_is_read_as_it_reported(client: redis.Redis) -> None:
+    registry = DeviceRegistry(client, lease_s=60)
+    told_of = DeviceStatus(
+        id="testhost/cuda:0", pid=7, state="busy", models=("joe", "amy"), model="joe", started_at=1.5, seen_at=100.25,
+        sizes=(1, 0, 2, 0, 0, 0, 0, 0, 0), sums={"joe": [1.0, 2.5]}, error="of \"quotes\" and ümläuts",
+    )  # fmt: skip
+    registry.report(told_of)
+    registry.report(DeviceStatus(id="a/cpu", pid=8, state="idle", started_at=1.0, seen_at=20.0))
+    client.sadd(keys.DEVICES, "never/reported")
+    gone, there = registry.list(now_s=101.0)
+    assert (gone.id, gone.state) == ("a/cpu", "gone")
+    assert there == told_of
+
+
+def test_an_override_that_has_expired_is_no_override(client: redis.Redis) -> None:
+    overrides = OverrideStore(client)
+    overrides.put("a/cpu", residency="unloaded", by="ops", for_s=600)
+    overrides.put("b/cpu", clocks="low", by="ops")
+    client.delete(keys.override("a/cpu"))  # as its time does
+    assert {device: found.clocks for device, found in overrides.of(["a/cpu", "b/cpu", "c/cpu"]).items()} == {
+        "b/cpu": "low"
+    }
+    overrides.put("b/cpu", clocks="auto", by="ops")
+    assert overrides.of(["b/cpu"]) == {}
