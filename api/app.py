@@ -20,6 +20,7 @@ from api import (
     idempotency,
     jobs,
     limits,
+    metrics,
     openai_errors,
     openapi,
     problems,
@@ -92,6 +93,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["stentor"] = Services.connect(settings)
+    if settings.api_metrics == "on":
+        metrics.install(app)
     problems.install(app)
     openai_errors.install(app)
     limits.install(app, app.extensions["stentor"].client)

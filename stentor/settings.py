@@ -200,6 +200,11 @@ class Settings(pydantic.BaseModel):
         pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}$",
         description="Where the scheduler serves `/metrics`, as `127.0.0.1:9464`; unset: nowhere.",
     )
+    api_metrics: str = Field(
+        "on",
+        pattern="^(on|off)$",
+        description="Whether the API answers at `/metrics`, without a key: `on` or `off`. A proxy must keep it inside.",
+    )
     sweep_objects: str = Field(
         "on",
         pattern="^(on|off)$",

@@ -15,6 +15,7 @@ from typing import Any
 import celery
 import redis
 from celery.signals import (
+    celeryd_init,
     setup_logging,
     worker_process_init,
     worker_process_shutdown,
@@ -26,6 +27,7 @@ from stentor import keys, log
 from stentor.doorbell import create_celery
 from stentor.redis_client import connect
 from stentor.settings import Settings
+from worker import celery_log
 from worker.blackbox import BlackBox
 from worker.device import Device
 from worker.io import IoServices
@@ -69,9 +71,11 @@ def create_app() -> celery.Celery:
     return made
 
 
+# The first comes before Celery warns of anything; the second keeps it from setting up a log of its own.
+@celeryd_init.connect
 @setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
-    log.configure(Process.settings, room="worker")
+    celery_log.set_up(Process.settings)
 
 
 @worker_process_init.connect

@@ -44,6 +44,7 @@ def api(bind: str, threads: int, workers: int) -> None:
     _need("api", "flask", "flask_openapi3", "gunicorn")
     arguments = [
         "api.app:create_app()",
+        "--config=python:api.gunicorn",
         f"--bind={bind}",
         "--worker-class=gthread",
         f"--threads={threads}",

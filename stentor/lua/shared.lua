@@ -45,6 +45,12 @@ local function end_bulk(bulk, state, now, kept_s, events_kept)
   redis.call('XADD', 'stentor:events', 'MAXLEN', '~', events_kept, '*', 'id', known[1], 'state', state)
 end
 
+-- Count an outcome, for the metrics: `succeeded`, `canceled`, or `failed:<code>`. Whoever calls this sees to it that it
+-- happens once.
+local function count_outcome(state, code)
+  redis.call('HINCRBY', 'stentor:outcomes', state == 'failed' and 'failed:' .. (code or '') or state, 1)
+end
+
 -- Count the outcome of a row of a bulk, once. The last one ends the bulk.
 --
 -- bulk     key of its hash
@@ -53,6 +59,7 @@ end
 -- outcome  what is kept of it: {state, audio_s, device_s, cached, ...}, all values as a job's hash has them
 local function count_row(bulk, chunk, row, outcome, now, kept_s, events_kept)
   if redis.call('HSETNX', bulk .. ':outcomes:' .. chunk, row, cjson.encode(outcome)) == 0 then return end
+  count_outcome(outcome.state, outcome.error_code)
   redis.call('HINCRBY', bulk, outcome.state, 1)
   if outcome.audio_s then redis.call('HINCRBYFLOAT', bulk, 'audio_s', outcome.audio_s) end
   if outcome.device_s then redis.call('HINCRBYFLOAT', bulk, 'device_s', outcome.device_s) end
@@ -106,6 +113,7 @@ local function settled(job, state, now, kept_s, events_kept)
     return
   end
 
+  count_outcome(state, known.error_code)
   if known.key_id then
     local waiting = 'stentor:waiting:' .. known.key_id
     if redis.call('DECR', waiting) <= 0 then redis.call('DEL', waiting) end
