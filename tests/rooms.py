@@ -86,6 +86,11 @@ class Rooms:
         found = [event for event in map(_event, lines) if event]
         return [event for event in found if event["action"] == action]
 
+    def foreign_lines(self) -> dict[str, list[str]]:
+        """Lines of the rooms' logs that are no events, by room; there are to be none."""
+        logs = {path.stem: path.read_text(encoding="utf-8").splitlines() for path in self._folder.glob("*.log")}
+        return {name: [line for line in lines if _event(line) is None] for name, lines in logs.items()}
+
     def stop(self) -> None:
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Iterator
 
@@ -66,3 +67,10 @@ def test_jobs_wait_for_an_s3_that_was_away(rooms: Rooms) -> None:
     rooms.near.start("s3")
     jobs = rooms.settled(ids)
     assert [(job["state"], job["attempts"]) for job in jobs] == [("succeeded", 1)] * 5
+
+
+def test_all_that_the_rooms_have_logged_are_events(rooms: Rooms) -> None:
+    for name in ("io", "device"):
+        rooms.running[name].send_signal(signal.SIGTERM)
+        assert rooms.running.pop(name).wait(30) == 0
+    assert rooms.foreign_lines() == {"api": [], "io": [], "device": [], "scheduler": []}
