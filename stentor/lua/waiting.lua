@@ -21,15 +21,14 @@ end
 
 -- With what devices hold and have been silent about. Of that at most 1,000 are counted.
 local function with_lost(lane, noted)
-  local held = redis.pcall('XPENDING', lane, group)
-  if held.err or held[1] == 0 then
+  local lost = redis.pcall('XPENDING', lane, group, 'IDLE', ARGV[2], '-', '+', 1000)
+  if lost.err or (#lost == 0 and string.byte(noted) == 48 and redis.call('XPENDING', lane, group)[1] == 0) then
+    -- All has been settled, or the lane is gone.
     note(lane, group)
-    return redis.call('HGET', KEYS[3], lane) or '0 0'
+    noted = redis.call('HGET', KEYS[3], lane) or '0 0'
   end
-  local waiting, ms = string.match(noted, '^(%d+) (%d+)')
-  local lost = redis.call('XPENDING', lane, group, 'IDLE', ARGV[2], '-', '+', 1000)
-  if #lost == 0 then return waiting .. ' ' .. ms end
-  return waiting + #lost .. ' ' .. string.match(lost[1][1], '^%d+')
+  if #lost == 0 then return string.match(noted, '^[^+]+') end
+  return string.match(noted, '^%d+') + #lost .. ' ' .. string.match(lost[1][1], '^%d+')
 end
 
 local noted, lines = noted_of_all(), {}

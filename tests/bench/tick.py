@@ -16,6 +16,9 @@ from typing import Any
 
 import redis
 
+from scheduler import policy
+from scheduler.metrics import Gatherer
+from scheduler.ticks import Scheduler
 from stentor import keys
 from stentor.devices import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
 from stentor.embedded import neighbours
@@ -43,12 +46,15 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="stentor-tick-") as folder,
         neighbours(Path(folder)) as near,
     ):
-        settings = Settings.from_environ({**near.environ, "STENTOR_HOST": "bench"})
+        settings = Settings.from_environ(
+            {**near.environ, "STENTOR_HOST": "gpu-host-000", "STENTOR_METRICS_BIND": "127.0.0.1:1"}
+        )
         client = connect(settings)
         # What is measured is reading: that each line put in waits for the disk would only make the bench longer.
         client.config_set("appendonly", "no")
         bench = _Bench(client, settings)
         bench.fill()
+        bench.report()
         rows = {name: [bench.timed(part) for _ in range(rounds)] for name, part in bench.parts().items()}
         inside_ms = bench.inside_ms()
         client.close()
@@ -69,6 +75,7 @@ class _Bench:
         self._backlog = Backlog(client, lease_s=settings.lease_s)
         self._registry = DeviceRegistry(client, lease_s=settings.lease_s)
         self._overrides = OverrideStore(client)
+        self._scheduler = Scheduler(settings)
         self._reports = 0
 
     def parts(self) -> dict[str, Callable[[], object]]:
@@ -78,11 +85,20 @@ class _Bench:
             "Backlog.lanes": lambda: self._backlog.lanes(time.time()),
             "DeviceRegistry.list": self._registry.list,
             "OverrideStore.of": lambda: self._overrides.of(ids),
+            "policy.decide": self._decision(),
+            "Gatherer.gather": lambda: Gatherer(self._client).gather(time.time()),
+            "Scheduler.tick": lambda: self._scheduler.tick(time.time()),
         }
+
+    def _decision(self) -> Callable[[], object]:
+        """The policy's part alone, with what the parts before it have read."""
+        rules, lanes = policy.Rules.of(self._settings), self._backlog.lanes(time.time())
+        views = [policy.DeviceView(status=status) for status in self._registry.list()]
+        return lambda: policy.decide(time.time(), rules, lanes, views)
 
     def timed(self, part: Callable[[], object]) -> float:
         """How long one part takes after all devices have reported anew, in ms."""
-        self._report()
+        self.report()
         began = time.perf_counter()
         part()
         return (time.perf_counter() - began) * 1000
@@ -103,7 +119,8 @@ class _Bench:
         for number in range(OVERRIDDEN):
             self._overrides.put(_device_id(number), clocks="normal", by="bench")
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Have all devices report anew."""
         self._reports += 1
         pipe = self._client.pipeline(transaction=False)
         for number in range(DEVICES):
