@@ -193,13 +193,19 @@ class Backlog:
             RedisUnavailable: Redis does not answer.
         """
         with redis_errors():
-            held, lines = self._waiting(keys=[keys.LANES, keys.HELD, keys.BACKLOG], args=[keys.GROUP, self._lease_ms])
+            held, lanes = self._waiting(keys=[keys.LANES, keys.HELD, keys.BACKLOG], args=[keys.GROUP, self._lease_ms])
         states = []
-        for line in lines.splitlines():
-            key, waiting, came_ms = line.split(" ")
+        # Ten thousand lanes are read each second by each scheduler: taken apart at once, and with nothing done twice.
+        words = iter(lanes.split("\0") if lanes else ())
+        for key, waiting, came_ms in zip(words, words, words, strict=True):
             lane, wait_s = _lane(key), now_s - int(came_ms) / 1000
             states.append(
-                LaneState(lane=lane, waiting=int(waiting), oldest_wait_s=max(wait_s, 0.0), held=lane.priority in held)
+                LaneState(
+                    lane=lane,
+                    waiting=int(waiting),
+                    oldest_wait_s=wait_s if wait_s > 0.0 else 0.0,  # noqa: FURB136 - half as long as max()
+                    held=lane.priority in held,
+                )
             )
         return states
 

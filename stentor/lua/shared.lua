@@ -8,9 +8,10 @@ local function tell(kind, id, owner, webhook_url)
   end
 end
 
--- Note what waits in a lane, so that who looks at all lanes need not ask each: `<waiting> <ms>`, how many jobs no device
--- was ever handed and when the oldest of them came, with a `+` behind it while devices hold some. What puts jobs into a
--- lane, hands them out, or takes out what waits calls this at its end; settling need not.
+-- Note what waits in a lane, so that who looks at all lanes need not ask each: the lane, how many jobs no device was
+-- ever handed, and when the oldest of them came (ms since the epoch), with a `+` behind it while devices hold some.
+-- Between them are zero bytes, which no name has. What puts jobs into a lane, hands them out, or takes out what waits
+-- calls this at its end; settling need not.
 --
 -- lane   the lane
 -- group  consumer group of every lane
@@ -24,7 +25,7 @@ local function note(lane, group)
     if oldest then ms = string.match(oldest[1], '^%d+') else waiting = 0 end
   end
   if waiting > 0 or held > 0 then
-    redis.call('HSET', 'stentor:backlog', lane, waiting .. ' ' .. ms .. (held > 0 and '+' or ''))
+    redis.call('HSET', 'stentor:backlog', lane, lane .. '\0' .. waiting .. '\0' .. ms .. (held > 0 and '+' or ''))
   else
     redis.call('HDEL', 'stentor:backlog', lane)
   end

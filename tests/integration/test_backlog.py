@@ -91,6 +91,14 @@ def _ids(bench: Bench, lane: Lane) -> list[int | bytes | str | memoryview[int]]:
     return [str(entry) for entry, _ in bench.client.xrange(lane.key) or ()]
 
 
+def test_a_model_may_be_called_anything_that_a_file_may(client: redis.Redis) -> None:
+    jobs = [a_job("Short.", model=model) for model in ("my voice", "a\nb", "a:b", "%z+")]
+    JobStore(client, retention_s=60).submit(jobs)
+    assert {state.lane.model for state in Backlog(client, lease_s=60).lanes(time.time())} == {
+        "my voice", "a\nb", "a:b", "%z+"
+    }  # fmt: skip
+
+
 def test_a_lane_of_a_held_priority_says_so(client: redis.Redis) -> None:
     JobStore(client, retention_s=60).submit([a_job(priority="bulk"), a_job(priority="interactive")])
     client.sadd(keys.HELD, "bulk")
