@@ -6,13 +6,16 @@ Nothing here asks Redis, NVML or a clock. ``decide`` is called once a tick with 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from stentor.devices import DeviceStatus
+from stentor.devices import BUSY, FAILED, GONE, STARTING, DeviceStatus
+from stentor.job import PRIORITIES
 from stentor.lanes import LaneState
-from stentor.overrides import NO_OVERRIDE, Override
+from stentor.overrides import LOW, NO_OVERRIDE, NORMAL, RESIDENT, UNLOADED, Override
 from stentor.settings import Settings
-from stentor.windows import Windows
+from stentor.windows import Spell, Windows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,15 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Rules:
         """The rules of the settings."""
-        raise NotImplementedError
+        return cls(
+            windows=Windows.parse(settings.unload_windows),
+            window_bulk=settings.window_bulk,
+            unload_grace_s=settings.unload_grace_s,
+            idle_unload_s=settings.idle_unload_s,
+            prewarm_s=settings.prewarm_s,
+            idle_clocks_s=settings.idle_clocks_s,
+            dwell_s=settings.dwell_s,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +87,174 @@ class Plan:
     held_reason: str = ""
 
 
+#: The state of clocks that cannot be set.
+UNAVAILABLE: Final = "unavailable"
+#: The priority that a window may hold back; all others bring a model back at any time.
+HELD_BACK: Final = "bulk"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What waits for a model that devices may claim now."""
+
+    texts: int
+    priority: str
+    oldest_wait_s: float
+
+    @property
+    def words(self) -> str:
+        """The same for a person."""
+        texts = "1 text waits" if self.texts == 1 else f"{self.texts} texts wait"
+        return f"{texts}, {self.priority}, for {_for(self.oldest_wait_s)}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Moment:
+    """What is the same for all devices at one moment."""
+
+    now: float
+    rules: Rules
+    #: The window that models leave in, and not the time at its end in which they come back.
+    window: Spell | None
+    #: Whether it is that time.
+    prewarms: bool
+    waiting: Mapping[str, Waiting]
+
+    def work_for(self, status: DeviceStatus) -> Waiting | None:
+        """What waits for this device, the most urgent; None if nothing does."""
+        found = [self.waiting[model] for model in status.models if model in self.waiting]
+        return min(found, key=lambda one: (PRIORITIES.index(one.priority), -one.oldest_wait_s), default=None)
+
+
 def decide(now: float, rules: Rules, lanes: Sequence[LaneState], devices: Sequence[DeviceView]) -> Plan:
     """What is wanted at ``now`` (seconds since the epoch)."""
-    raise NotImplementedError
+    spell = rules.windows.at(now)
+    prewarms = spell is not None and now >= spell.end - rules.prewarm_s
+    window = None if prewarms else spell
+    holds = window is not None and rules.window_bulk == "hold"
+    held = frozenset({HELD_BACK}) if holds else frozenset()
+    moment = _Moment(now=now, rules=rules, window=window, prewarms=prewarms, waiting=_waiting(lanes, held))
+    return Plan(
+        wants={view.status.id: _want(moment, view) for view in devices},
+        held=held,
+        held_reason=f"{_window(window, now)}; bulks wait for it to end" if holds and window else "",
+    )
+
+
+def _waiting(lanes: Sequence[LaneState], held: frozenset[str]) -> dict[str, Waiting]:
+    """What may be claimed, by model."""
+    found: dict[str, Waiting] = {}
+    for state in lanes:
+        model, priority = state.lane.model, state.lane.priority
+        if priority in held or not state.waiting:
+            continue
+        before = found.get(model)
+        if before is None:
+            found[model] = Waiting(texts=state.waiting, priority=priority, oldest_wait_s=state.oldest_wait_s)
+            continue
+        found[model] = Waiting(
+            texts=before.texts + state.waiting,
+            priority=min(before.priority, priority, key=PRIORITIES.index),
+            oldest_wait_s=max(before.oldest_wait_s, state.oldest_wait_s),
+        )
+    return found
+
+
+def _want(moment: _Moment, view: DeviceView) -> Want:
+    residency, residency_reason = _residency(moment, view)
+    clocks, clocks_reason = _clocks(moment, view)
+    return Want(residency=residency, residency_reason=residency_reason, clocks=clocks, clocks_reason=clocks_reason)
+
+
+def _residency(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
+    status, wish = view.status, _wish(view, moment.now).residency
+    if status.state in {GONE, FAILED, STARTING}:
+        return None, f"the device is {status.state}"
+    if wish == RESIDENT:
+        return RESIDENT, f"{view.override.by} wants it to stay"
+    if status.state == BUSY:
+        return RESIDENT, "it speaks"
+    if (work := moment.work_for(status)) is not None:
+        return RESIDENT, work.words
+    if wish == UNLOADED:
+        return _unloaded_after(moment, status, moment.rules.unload_grace_s, f"{view.override.by} wants it to leave")
+    return _residency_by_the_clock(moment, status)
+
+
+def _residency_by_the_clock(moment: _Moment, status: DeviceStatus) -> tuple[str | None, str]:
+    rules = moment.rules
+    if moment.window is not None:
+        after_s, why = rules.unload_grace_s, _window(moment.window, moment.now)
+    elif rules.idle_unload_s is None:
+        return RESIDENT, "the window ends soon" if moment.prewarms else "no window"
+    else:
+        after_s, why = rules.idle_unload_s, f"models leave after {_for(rules.idle_unload_s)} without work"
+    if status.state != UNLOADED and status.loaded_at is not None:
+        dwell_s = status.loaded_at + rules.dwell_s - moment.now
+        if dwell_s > 0:
+            return RESIDENT, f"{why}, but it was loaded {_for(moment.now - status.loaded_at)} ago"
+    return _unloaded_after(moment, status, after_s, why)
+
+
+def _unloaded_after(moment: _Moment, status: DeviceStatus, after_s: float, why: str) -> tuple[str, str]:
+    if status.state == UNLOADED:
+        return UNLOADED, why
+    idle_s = moment.now - _idle_since(status)
+    if idle_s >= after_s:
+        return UNLOADED, f"idle for {_for(idle_s)}; {why}"
+    return RESIDENT, f"{why}, in {_for(after_s - idle_s)} if nothing comes"
+
+
+def _clocks(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
+    if view.clocks is None:
+        return None, "its own host keeps its clocks"
+    if view.clocks.state == UNAVAILABLE:
+        return None, view.clocks.reason or "its clocks cannot be set"
+    wish = _wish(view, moment.now).clocks
+    if wish in {LOW, NORMAL}:
+        return wish, f"{view.override.by} wants it so"
+    if view.status.state in {BUSY, STARTING}:
+        return NORMAL, f"the device is {view.status.state}"
+    work = moment.work_for(view.status)
+    if work is not None and view.status.state != GONE:
+        return NORMAL, work.words
+    return _clocks_of_an_idle_one(moment, view.status, view.clocks)
+
+
+def _clocks_of_an_idle_one(moment: _Moment, status: DeviceStatus, clocks: Clocks) -> tuple[str, str]:
+    rules, now = moment.rules, moment.now
+    if rules.idle_clocks_s == 0:
+        return NORMAL, "STENTOR_IDLE_CLOCKS_S is 0"
+    idle_s = now - _idle_since(status)
+    if idle_s < rules.idle_clocks_s:
+        return NORMAL, f"idle for {_for(idle_s)} of {_for(rules.idle_clocks_s)}"
+    if clocks.state != LOW and now - clocks.since < rules.dwell_s:
+        return NORMAL, f"they became normal {_for(now - clocks.since)} ago"
+    return LOW, f"idle for {_for(idle_s)}"
+
+
+def _wish(view: DeviceView, now: float) -> Override:
+    """What a person wants now."""
+    ends = view.override.expires_at
+    return NO_OVERRIDE if ends is not None and ends <= now else view.override
+
+
+def _idle_since(status: DeviceStatus) -> float:
+    """When the device last did something, or came."""
+    if status.state == GONE:
+        return status.seen_at
+    return max(status.spoke_at or 0.0, status.loaded_at or 0.0, status.started_at)
+
+
+def _window(window: Spell, now: float) -> str:
+    ends = "never ends" if math.isinf(window.end) else f"ends in {_for(window.end - now)}"
+    return f"window {window.text} {ends}"
+
+
+def _for(seconds: float) -> str:
+    """A time for a person: ``45 s``, ``5 min``, ``1 h 40 min``."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

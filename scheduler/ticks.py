@@ -1,20 +1,31 @@
-"""The scheduler's ticks: for now it rings for lanes that wait without a doorbell, and says that it is there."""
+"""The scheduler's ticks: looks at all there is once a second, and lets its parts act on it.
+
+One scheduler runs per host. Each keeps the bill of its own devices; the one that leads acts for the cluster, too: it
+orders models on and off their devices, rings for lanes that wait, and asks for sweeps.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
+import redis
+
+from scheduler.energy import Meter
 from scheduler.leading import Leader
 from scheduler.metrics import Gatherer, Metrics, Snapshot
+from scheduler.orders import Orders
+from scheduler.policy import DeviceView, Rules, decide
+from scheduler.sweeping import Sweeps
 from scheduler.system import System
 from stentor import keys, log
-from stentor.devices import DeviceRegistry
+from stentor.devices import DeviceRegistry, DeviceStatus
 from stentor.doorbell import Doorbell, create_celery
 from stentor.errors import RedisUnavailable
-from stentor.lanes import LaneState
+from stentor.overrides import NO_OVERRIDE, OverrideStore
 from stentor.redis_client import connect, redis_errors
 from stentor.settings import Settings
 from stentor.store import Backlog
@@ -23,25 +34,29 @@ _log = log.get(__name__)
 
 #: Between two ticks, in seconds.
 TICK_S = 1.0
+#: A device that wakes brings the next tick forward, but no closer than this, in seconds.
+LEAST_PAUSE_S = 0.1
+#: How long Redis may take to answer, in seconds; the next tick asks again.
+ANSWER_TIMEOUT_S = 3.0
 #: How long a heartbeat is good for, in seconds.
 BEAT_GOOD_FOR_S = 15
 
 
-def overlooked(lanes: Iterable[LaneState], *, ring_after_s: float) -> list[LaneState]:
-    """Lanes that have waited so long that their doorbell may have been lost. A doorbell too many costs nothing."""
-    return [state for state in lanes if state.oldest_wait_s >= ring_after_s and not state.held]
-
-
 class Scheduler:
-    """Looks at the lanes once a tick."""
+    """All parts of one host's scheduler."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = connect(settings)
-        self._backlog = Backlog(self._client, lease_s=settings.lease_s)
-        self._doorbell = Doorbell(create_celery(settings), self._client)
+        self._client = connect(settings, retries=0, answer_timeout_s=ANSWER_TIMEOUT_S)
+        self._rules = Rules.of(settings)
         self._registry = DeviceRegistry(self._client, lease_s=settings.lease_s)
-        self._leader = Leader(self._client, settings.host)
+        self._backlog = Backlog(self._client, lease_s=settings.lease_s)
+        self._overrides = OverrideStore(self._client)
+        doorbell = Doorbell(create_celery(settings), self._client)
+        self._leader = Leader(self._client, f"{settings.host}/{os.getpid()}")
+        self._orders = Orders(self._client, doorbell, settings)
+        self._sweeps = Sweeps(self._client, doorbell)
+        self._meter = Meter(self._client, settings)
         self._metrics = Metrics(settings)
         self._gatherer = Gatherer(self._client)
         self._system = System()
@@ -50,19 +65,22 @@ class Scheduler:
         """Tick until ``stopping``; Redis being away is said once and waited out."""
         self._metrics.serve()
         away = False
-        while not stopping.is_set():
-            try:
-                self.tick(time.time())
-                away = False
-            except RedisUnavailable as exc:
-                if not away:
-                    _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=TICK_S)
-                away = True
-            stopping.wait(TICK_S)
-        self._metrics.close()
+        try:
+            while not stopping.is_set():
+                began_s = time.monotonic()
+                try:
+                    self.tick(time.time())
+                    away = False
+                except RedisUnavailable as exc:
+                    if not away:
+                        _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=TICK_S)
+                    away = True
+                self._pause(stopping, began_s + TICK_S, away=away)
+        finally:
+            self.close()
 
-    def tick(self, now_s: float) -> bool:
-        """Whether it rang.
+    def tick(self, now_s: float) -> None:
+        """Look at everything at ``now_s`` (seconds since the epoch), and act.
 
         Raises:
             RedisUnavailable: Redis does not answer.
@@ -71,23 +89,51 @@ class Scheduler:
         with redis_errors():
             self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
         lanes, statuses = self._backlog.lanes(now_s), self._registry.list(now_s)
-        is_leader = self._leader.token() is not None
-        late = overlooked(lanes, ring_after_s=self._settings.ring_after_s)
-        rang = bool(late) and self._doorbell.ring()
-        if rang:
-            oldest = max(late, key=lambda state: state.oldest_wait_s)
-            _log.info("rang_again", lane=oldest.lane.key, wait_s=round(oldest.oldest_wait_s, 3))
-        gathered = self._gatherer.gather(now_s) if self._metrics.due(now_s, is_leader=is_leader) else None
+        token = self._leader.token()
+        plan = decide(now_s, self._rules, lanes, self._views(statuses))
+        if token is not None:
+            self._orders.act(plan, statuses, token, now_s, lanes=lanes)
+            self._sweeps.act(token, now_s)
+        self._meter.sample(now_s, statuses, {}, {})
+        self._meter.flush(now_s)
+        leads = token is not None
+        gathered = self._gatherer.gather(now_s) if self._metrics.due(now_s, is_leader=leads) else None
         self._metrics.show(
             Snapshot(
                 now=now_s,
                 statuses=statuses,
                 lanes=lanes,
-                is_leader=is_leader,
+                plan=plan,
+                is_leader=leads,
                 gathered=gathered,
                 tick_s=time.monotonic() - began_s,
             )
         )
         if self._system.due(now_s):
             self._system.tell(now_s, {})
-        return rang
+
+    def close(self) -> None:
+        """Charge what was counted, and let another lead at once."""
+        with contextlib.suppress(RedisUnavailable):
+            self._meter.flush()
+            self._leader.resign()
+        self._metrics.close()
+
+    def _views(self, statuses: Sequence[DeviceStatus]) -> list[DeviceView]:
+        overrides = self._overrides.of(status.id for status in statuses)
+        return [DeviceView(status=status, override=overrides.get(status.id, NO_OVERRIDE)) for status in statuses]
+
+    def _pause(self, stopping: threading.Event, until_s: float, *, away: bool) -> None:
+        """Wait for the next tick, or until a device of this host says that it works after it was idle."""
+        stopping.wait(LEAST_PAUSE_S)
+        left_s = until_s - time.monotonic()
+        if left_s <= 0 or stopping.is_set():
+            return
+        key = keys.wakes(self._settings.host)
+        try:
+            if away:
+                stopping.wait(left_s)
+            elif self._client.blpop([key], timeout=left_s):
+                self._client.delete(key)
+        except redis.RedisError:
+            stopping.wait(max(0.0, until_s - time.monotonic()))

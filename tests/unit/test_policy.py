@@ -1,0 +1,212 @@
+"""What is wanted of devices: literal cases, and what holds over any of them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.policy import Clocks, DeviceView, Rules, decide
+from stentor.devices import DeviceStatus
+from stentor.job import PRIORITIES
+from stentor.lanes import Lane, LaneState
+from stentor.overrides import Override
+from stentor.windows import Windows
+
+#: 2026-11-25, 00:00 UTC.
+MIDNIGHT = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC).timestamp()
+#: Of which the last two minutes are for loading.
+NIGHT = Windows.parse("02:00-05:00 UTC")
+IN, PREWARM, OUT = MIDNIGHT + 3 * 3600, MIDNIGHT + 5 * 3600 - 60, MIDNIGHT + 12 * 3600
+
+
+def status(now: float, state: str = "idle", *, idle_s: float = 1000, loaded_s: float | None = 5000) -> DeviceStatus:
+    resident = state in {"idle", "busy"}
+    return DeviceStatus(
+        id="host/cuda:0",
+        pid=7,
+        state=state,
+        models=("joe",),
+        model="joe" if resident else None,
+        started_at=now - 9000,
+        seen_at=now,
+        state_at=now - idle_s,
+        spoke_at=now - idle_s,
+        loaded_at=None if loaded_s is None or not resident else now - loaded_s,
+    )
+
+
+def lane(priority: str, waiting: int = 3, wait_s: float = 4, model: str = "joe") -> LaneState:
+    return LaneState(
+        lane=Lane(model=model, priority=priority, length=2), waiting=waiting, oldest_wait_s=wait_s, held=False
+    )
+
+
+def residency(now: float, state: str = "idle", lanes: Sequence[LaneState] = (), **more: Any) -> tuple[str | None, str]:
+    override = more.pop("override", Override())
+    rules = Rules(windows=NIGHT, **more.pop("rules", {}))
+    view = DeviceView(status=status(now, state, **more), override=override)
+    want = decide(now, rules, lanes, [view]).wants["host/cuda:0"]
+    return want.residency, want.residency_reason
+
+
+WINDOW = "window 02:00-05:00 UTC ends in 2 h 0 min"
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        ({"now": OUT}, ("resident", "no window")),
+        ({"now": OUT, "state": "unloaded"}, ("resident", "no window")),
+        ({"now": IN}, ("unloaded", f"idle for 17 min; {WINDOW}")),
+        ({"now": IN, "state": "unloaded"}, ("unloaded", WINDOW)),
+        ({"now": IN, "idle_s": 20}, ("resident", f"{WINDOW}, in 40 s if nothing comes")),
+        ({"now": IN, "loaded_s": 100}, ("resident", f"{WINDOW}, but it was loaded 100 s ago")),
+        ({"now": IN, "state": "busy"}, ("resident", "it speaks")),
+        ({"now": IN, "lanes": [lane("interactive")]}, ("resident", "3 texts wait, interactive, for 4 s")),
+        (
+            {"now": IN, "state": "unloaded", "lanes": [lane("standard", 1)]},
+            ("resident", "1 text waits, standard, for 4 s"),
+        ),
+        ({"now": IN, "lanes": [lane("interactive", model="ann")]}, ("unloaded", f"idle for 17 min; {WINDOW}")),
+        ({"now": IN, "lanes": [lane("bulk", wait_s=9000)]}, ("unloaded", f"idle for 17 min; {WINDOW}")),
+        (
+            {"now": IN, "lanes": [lane("bulk", wait_s=9000)], "rules": {"window_bulk": "run"}},
+            ("resident", "3 texts wait, bulk, for 2 h 30 min"),
+        ),
+        ({"now": PREWARM, "state": "unloaded"}, ("resident", "the window ends soon")),
+        ({"now": PREWARM, "state": "unloaded", "lanes": [lane("bulk")]}, ("resident", "3 texts wait, bulk, for 4 s")),
+        (
+            {"now": OUT, "rules": {"idle_unload_s": 600.0}},
+            ("unloaded", "idle for 17 min; models leave after 10 min without work"),
+        ),
+        ({"now": IN, "override": Override(residency="resident", by="ann")}, ("resident", "ann wants it to stay")),
+        (
+            {"now": OUT, "override": Override(residency="unloaded", by="ann"), "loaded_s": 100},
+            ("unloaded", "idle for 100 s; ann wants it to leave"),
+        ),
+        (
+            {"now": OUT, "override": Override(residency="unloaded", by="ann"), "lanes": [lane("standard")]},
+            ("resident", "3 texts wait, standard, for 4 s"),
+        ),
+        (
+            {"now": OUT, "override": Override(residency="unloaded", by="ann", expires_at=OUT)},
+            ("resident", "no window"),
+        ),
+        ({"now": IN, "state": "starting"}, (None, "the device is starting")),
+        ({"now": IN, "state": "gone"}, (None, "the device is gone")),
+    ],
+)
+def test_residency_is_wanted_as_the_clock_the_work_and_people_say(
+    case: dict[str, Any], wanted: tuple[str | None, str]
+) -> None:
+    assert residency(**case) == wanted
+
+
+def clocks(now: float, was: Clocks | None, state: str = "idle", **more: Any) -> tuple[str | None, str]:
+    override, lanes = more.pop("override", Override()), more.pop("lanes", ())
+    rules = Rules(windows=Windows(), **more.pop("rules", {}))
+    view = DeviceView(status=status(now, state, **more), override=override, clocks=was)
+    want = decide(now, rules, lanes, [view]).wants["host/cuda:0"]
+    return want.clocks, want.clocks_reason
+
+
+LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=OUT - 4000)
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        ({"was": None}, (None, "its own host keeps its clocks")),
+        ({"was": Clocks(state="unavailable", since=0, reason="no driver")}, (None, "no driver")),
+        ({"was": NORMAL}, ("low", "idle for 17 min")),
+        ({"was": NORMAL, "state": "unloaded"}, ("low", "idle for 17 min")),
+        ({"was": NORMAL, "idle_s": 299}, ("normal", "idle for 5 min of 5 min")),
+        ({"was": Clocks(state="normal", since=OUT - 30)}, ("normal", "they became normal 30 s ago")),
+        ({"was": LOW}, ("low", "idle for 17 min")),
+        ({"was": LOW, "state": "busy"}, ("normal", "the device is busy")),
+        ({"was": LOW, "lanes": [lane("bulk")]}, ("normal", "3 texts wait, bulk, for 4 s")),
+        ({"was": LOW, "rules": {"idle_clocks_s": 0.0}}, ("normal", "STENTOR_IDLE_CLOCKS_S is 0")),
+        ({"was": NORMAL, "state": "busy", "override": Override(clocks="low", by="ann")}, ("low", "ann wants it so")),
+    ],
+)
+def test_clocks_are_wanted_as_the_work_and_people_say(case: dict[str, Any], wanted: tuple[str | None, str]) -> None:
+    assert clocks(OUT, **case) == wanted
+
+
+def test_bulks_are_held_in_a_window_and_not_in_its_last_minutes() -> None:
+    rules = Rules(windows=NIGHT)
+    plan = decide(IN, rules, [], [])
+    assert (plan.held, plan.held_reason) == (frozenset({"bulk"}), f"{WINDOW}; bulks wait for it to end")
+    assert decide(PREWARM, rules, [], []).held == decide(OUT, rules, [], []).held == frozenset()
+    assert decide(IN, Rules(windows=NIGHT, window_bulk="run"), [], []).held == frozenset()
+
+
+STATES = ("starting", "idle", "busy", "unloaded", "failed", "gone")
+moments = st.floats(MIDNIGHT, MIDNIGHT + 86_400)
+ages = st.floats(0, 20_000)
+some_lanes = st.lists(
+    st.builds(
+        lane,
+        priority=st.sampled_from(PRIORITIES),
+        waiting=st.integers(1, 50),
+        wait_s=ages,
+        model=st.sampled_from(("joe", "ann")),
+    ),
+    max_size=4,
+)
+some_rules = st.builds(
+    Rules,
+    windows=st.sampled_from(
+        (Windows(), NIGHT, Windows.parse("00:00-24:00"), Windows.parse("23:30-00:30 Europe/Berlin"))
+    ),
+    window_bulk=st.sampled_from(("hold", "run")),
+    unload_grace_s=st.floats(0, 600),
+    idle_unload_s=st.none() | st.floats(1, 600),
+    prewarm_s=st.floats(0, 600),
+    idle_clocks_s=st.floats(0, 600),
+    dwell_s=st.floats(0, 600),
+)
+overrides = st.builds(
+    Override,
+    residency=st.sampled_from(("auto", "resident", "unloaded")),
+    clocks=st.sampled_from(("auto", "low", "normal")),
+    by=st.just("ann"),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    moments, some_rules, some_lanes, st.sampled_from(STATES), ages, ages, overrides, st.sampled_from(("low", "normal"))
+)
+def test_nothing_leaves_and_nothing_slows_while_there_is_work(
+    now: float,
+    rules: Rules,
+    lanes: list[LaneState],
+    state: str,
+    idle_s: float,
+    loaded_s: float,
+    override: Override,
+    was: str,
+) -> None:
+    seen = status(now, state, idle_s=idle_s, loaded_s=loaded_s)
+    view = DeviceView(status=seen, override=override, clocks=Clocks(state=was, since=now - loaded_s))
+    plan = decide(now, rules, lanes, [view])
+    want = plan.wants[seen.id]
+    assert want.residency_reason
+    assert want.clocks_reason
+    assert plan.held <= {"bulk"}
+    claimable = any(one.lane.model == "joe" and one.lane.priority not in plan.held for one in lanes)
+    if claimable or state == "busy":
+        assert want.residency != "unloaded"
+    if (claimable and state != "gone") or state == "busy":
+        assert want.clocks == "normal" or override.clocks == "low"
+    if want.clocks == "low" and was == "normal" and override.clocks == "auto":
+        assert loaded_s >= rules.dwell_s
+        assert idle_s >= rules.idle_clocks_s
+    if want.residency == "unloaded" and state == "idle" and override.residency == "auto":
+        assert loaded_s >= rules.dwell_s
