@@ -102,7 +102,7 @@ def test_a_bulk_that_has_ended_leaves_its_hash_and_what_the_cache_remembers(scen
     lanes = {key for key in kinds if key.startswith("stentor:lane")}
     assert kinds - lanes == {
         keys.bulk(bulk.id), keys.bulks("acme"), "stentor:cache", "stentor:cached", keys.EVENTS,
-        keys.queue("synthesis"),
+        keys.queue("synthesis"), keys.BACKLOG, keys.OUTCOMES,
     }  # fmt: skip
     assert scene.client.ttl(keys.bulk(bulk.id)) > 0
 
