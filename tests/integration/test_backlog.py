@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from scheduler.metrics import Gathered, Gatherer
 from stentor import keys
 from stentor.devices import DeviceRegistry, DeviceStatus
 from stentor.job import SUCCEEDED, Outcome
@@ -130,3 +131,25 @@ def test_an_override_that_has_expired_is_no_override(client: redis.Redis) -> Non
     }
     overrides.put("b/cpu", clocks="auto", by="ops")
     assert overrides.of(["b/cpu"]) == {}
+
+
+def test_webhooks_that_wait_are_counted_with_the_first_that_is_due(client: redis.Redis) -> None:
+    client.zadd(keys.DUE_ENDPOINTS, {"ep_late": 900.5, "ep_soon": 1200.0})
+    client.zadd(keys.due("ep_late"), {"dlv_1": 900.5, "dlv_2": 950.0})
+    client.zadd(keys.due("ep_soon"), {"dlv_3": 1200.0})
+    client.xadd(keys.OUTBOX, {"type": "job.succeeded", "id": "job_1", "owner": "acme"})
+    client.rpush(keys.queue("io"), "a", "b")
+    client.sadd(keys.ACTIVE_BULKS, "bulk_1")
+    client.hset(keys.OUTCOMES, mapping={"succeeded": 7, "failed:engine_failed": 2})
+    found = Gatherer(client).gather(1000.0)
+    assert found == Gathered(
+        outcomes={"succeeded": 7, "failed:engine_failed": 2},
+        outbox=1,
+        deliveries=3,
+        endpoints_due=1,
+        due_since=900.5,
+        queues={"io": 2, "synthesis": 0},
+        bulks_active=1,
+    )
+    client.flushall()
+    assert Gatherer(client).gather(1000.0).due_since is None
