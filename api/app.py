@@ -16,6 +16,7 @@ from api import (
     bulk_files,
     bulks,
     catalogue,
+    cost,
     health,
     idempotency,
     jobs,
@@ -46,6 +47,8 @@ SCALAR = {
     "authentication": {"preferredSecurityScheme": "key"},
     "metaData": {"title": "Stentor"},
 }
+#: Endpoints whose body may be left out.
+BODY_OPTIONAL = frozenset({"catalogue.unload_device", "catalogue.load_device"})
 #: And the browser sees to it. The page's script needs `eval` and styles of its own.
 PAGE_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 
@@ -59,6 +62,8 @@ class JsonRequest(Request):
         Raises:
             ContentTypeUnsupported, JsonInvalid, FieldInvalid: it is something else.
         """
+        if self.endpoint in BODY_OPTIONAL and not self.mimetype and not self.get_data(cache=cache):
+            return {}
         if not self.is_json:
             raise ContentTypeUnsupported(
                 f"the body is {self.mimetype or 'of no content type'}; application/json is wanted"
@@ -98,7 +103,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     problems.install(app)
     openai_errors.install(app)
     limits.install(app, app.extensions["stentor"].client)
-    for room in (jobs, bulks, bulk_files, voices, speech, webhooks, webhook_secret, catalogue, health, usage):
+    for room in (jobs, bulks, bulk_files, voices, speech, webhooks, webhook_secret, catalogue, health, usage, cost):
         app.register_api(room.blueprint)
     idempotency.install(app)
     _add_docs(app, settings)

@@ -74,6 +74,8 @@ def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
     for path, item in spec["paths"].items():
         for method, operation in item.items():
             operation["responses"] = _responses(path, method, operation)
+    for body in ("unload", "load"):
+        spec["paths"][f"/v1/devices/{{host}}/{{device}}/{body}"]["post"]["requestBody"]["required"] = False
     _limit(schemas, settings)
     speech_openapi.complete(spec, schemas["JobRequest"]["properties"]["text"])
     return spec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag
@@ -10,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from stentor.devices import DeviceStatus
 from stentor.formats import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from stentor.job import DEFAULT_SEED, MAX_SPEED, MIN_SPEED, Job
+from stentor.overrides import Override
 from stentor.webhooks import MAX_URL_CHARS
 
 State = Literal["queued", "running", "succeeded", "failed", "canceled"]
@@ -177,8 +180,24 @@ class JobPageOut(JobsOut):
     next_cursor: str | None
 
 
+class OverrideOut(BaseModel):
+    """What a person wants of a device, whatever the policy says."""
+
+    residency: Literal["auto", "resident", "unloaded"]
+    clocks: Literal["auto", "low", "normal"]
+    by: str = Field(description="The name of the API key that asked for it.")
+    at: datetime
+    expires_at: datetime | None = Field(description="When it ends by itself; null for never.")
+
+    @classmethod
+    def of(cls, override: Override) -> OverrideOut:
+        """The override as clients see it."""
+        times = {"at": _time(override.at), "expires_at": _time(override.expires_at)}
+        return cls.model_validate({**vars(override), **times})
+
+
 class DeviceOut(BaseModel):
-    """What a device reported last."""
+    """What a device reported last, and what is wanted of it."""
 
     id: str
     pid: int
@@ -187,20 +206,38 @@ class DeviceOut(BaseModel):
     models: list[str]
     started_at: datetime
     seen_at: datetime
+    loaded_at: datetime | None = Field(description="When the resident model came; null without one.")
+    load_s: float | None = Field(description="How long that took.")
+    spoke_at: datetime | None = Field(description="When this process spoke last.")
+    gpu: str | None = Field(description="The GPU's UUID, as NVML tells it.")
+    clocks: str | None = Field(description="`low`, `normal` or `unavailable`; null while no scheduler tells.")
+    override: OverrideOut | None
+    reason: str | None = Field(description="Why the policy wants its model to stay or to leave.")
+    clocks_reason: str | None = Field(description="Why its clocks are as they are, or are to be.")
     error: str | None
     batches: int
     audio_s: float
     busy_s: float
 
     @classmethod
-    def of(cls, status: DeviceStatus) -> DeviceOut:
-        """The device as clients see it."""
+    def of(
+        cls,
+        status: DeviceStatus,
+        *,
+        override: Override | None = None,
+        want: Mapping[str, Any] = MappingProxyType({}),
+        clocks: Mapping[str, Any] = MappingProxyType({}),
+    ) -> DeviceOut:
+        """The device as clients see it, with what the schedulers have told of it."""
         return cls.model_validate(
             {
-                **{name: getattr(status, name) for name in cls.model_fields},
+                **vars(status),
                 "models": list(status.models),
-                "started_at": _time(status.started_at),
-                "seen_at": _time(status.seen_at),
+                **{name: _time(getattr(status, name)) for name in ("started_at", "seen_at", "loaded_at", "spoke_at")},
+                "override": override and OverrideOut.of(override),
+                "reason": want.get("residency_reason"),
+                "clocks": clocks.get("state"),
+                "clocks_reason": clocks.get("reason") or want.get("clocks_reason"),
             }
         )
 
@@ -267,6 +304,26 @@ class JobPath(BaseModel):
     """The job in a path."""
 
     job_id: str = Field(description="A job's id.")
+
+
+class DeviceWish(BaseModel):
+    """How long a device is to stay as it is ordered. The body may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    for_s: float | None = Field(
+        None,
+        gt=0,
+        le=10 * 365 * 86_400,
+        allow_inf_nan=False,
+        description="In seconds; null for as long as nobody says otherwise.",
+    )
+
+
+class ClocksWish(DeviceWish):
+    """How the clocks of a device are to be."""
+
+    clocks: Literal["low", "normal", "auto"]
 
 
 class DevicePath(BaseModel):

@@ -11,10 +11,12 @@ from api.idempotency_records import Records
 from api.key_memory import KeyMemory
 from api.outcomes import Outcomes
 from stentor.access import KeyStore
+from stentor.bill import BillStore
 from stentor.bulk_store import BulkStore
 from stentor.devices import DeviceRegistry
 from stentor.doorbell import Doorbell, create_celery
 from stentor.manifest import Results
+from stentor.overrides import OverrideStore
 from stentor.recording_store import RecordingStore
 from stentor.redis_client import connect
 from stentor.settings import Settings
@@ -44,9 +46,11 @@ class Services:
     voices: VoiceDirectory
     recordings: RecordingStore
     devices: DeviceRegistry
+    overrides: OverrideStore
     api_keys: KeyMemory
     key_store: KeyStore
     usage: UsageStore
+    bill: BillStore
     idempotency: Records
     outcomes: Outcomes
     webhooks: WebhookStore
@@ -70,9 +74,11 @@ class Services:
             voices=VoiceDirectory(client),
             recordings=RecordingStore(client),
             devices=DeviceRegistry(client, lease_s=settings.lease_s),
+            overrides=OverrideStore(client),
             api_keys=KeyMemory(key_store),
             key_store=key_store,
             usage=UsageStore(client),
+            bill=BillStore(client),
             idempotency=Records(client, keep_s=settings.idempotency_s),
             outcomes=Outcomes(client),
             webhooks=WebhookStore(client, keep_s=settings.webhook_keep_s),

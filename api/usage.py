@@ -33,7 +33,7 @@ def _written_out(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_written_out)]
 
 
-class UsageQuery(BaseModel):
+class DaysQuery(BaseModel):
     """Which days, both included, in UTC."""
 
     model_config = ConfigDict(extra="forbid")
@@ -67,14 +67,15 @@ class UsageOut(BaseModel):
 
 
 @blueprint.get("", responses={200: UsageOut})
-def get_usage(query: UsageQuery) -> dict[str, Any]:
+def get_usage(query: DaysQuery) -> dict[str, Any]:
     """What your keys used, per key and day: characters, audio, time of devices."""
-    since, until = _days(query)
+    since, until = days(query)
     found = services().usage.of(owner(), since=since, until=until, known=services().key_store.list())
     return UsageOut(usage=[_out(usage) for usage in found], totals=_totals(found)).model_dump(mode="json")
 
 
-def _days(query: UsageQuery) -> tuple[date, date]:
+def days(query: DaysQuery) -> tuple[date, date]:
+    """The first and the last day that are asked for, as far as something can be known of them."""
     until = query.until or today()
     since = query.since or date.fromordinal(max(1, until.toordinal() - DEFAULT_DAYS + 1))
     # Nothing is known of days before, and nothing can be of days to come.

@@ -147,13 +147,30 @@ class Client:
         """All devices."""
         return cast("list[dict[str, Any]]", self._request("GET", "/v1/devices").json()["devices"])
 
-    def load(self, device_id: str) -> None:
-        """Ask a device to load its model."""
-        self._request("POST", f"/v1/devices/{quote(device_id, safe='/:')}/load")
+    def load(self, device_id: str, *, for_s: float | None = None) -> None:
+        """Ask a device to load its model and to keep it, for a while or until it is left to the policy."""
+        self._wish(device_id, "load", for_s=for_s)
 
-    def unload(self, device_id: str) -> None:
-        """Ask a device to unload its model."""
-        self._request("POST", f"/v1/devices/{quote(device_id, safe='/:')}/unload")
+    def unload(self, device_id: str, *, for_s: float | None = None) -> None:
+        """Ask a device to unload its model, and again whenever nothing waits for it."""
+        self._wish(device_id, "unload", for_s=for_s)
+
+    def set_clocks(self, device_id: str, clocks: str, *, for_s: float | None = None) -> None:
+        """Ask for the clocks of a device to be ``low`` or ``normal``, or left to the policy (``auto``)."""
+        self._wish(device_id, "clocks", clocks=clocks, for_s=for_s)
+
+    def leave_to_policy(self, device_id: str) -> None:
+        """Take back what was asked of a device."""
+        self._wish(device_id, "auto")
+
+    def _wish(self, device_id: str, what: str, **wanted: Any) -> None:
+        body = {name: value for name, value in wanted.items() if value is not None}
+        self._request("POST", f"/v1/devices/{quote(device_id, safe='/:')}/{what}", json=body or None)
+
+    def cost(self, **wanted: Any) -> dict[str, Any]:
+        """The bill: ``since``, ``until``, ``price_kwh``, ``price_gpu_hour`` and ``slots``, as the API has them."""
+        params = {name: value for name, value in wanted.items() if value is not None}
+        return cast("dict[str, Any]", self._request("GET", "/v1/cost", params=params).json())
 
     def audio(self, job_id: str) -> bytes:
         """The audio file of a job that succeeded."""

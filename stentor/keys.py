@@ -56,7 +56,7 @@
 | stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
 | stentor:keeper:<host>                   | hash   | device id -> how its clocks are, as JSON; expires |
 | stentor:billed                          | set    | ids of all devices that ever were billed |
-| stentor:metered:<id>                    | hash   | the last charge of a device, and up to where it is billed; expires |
+| stentor:metered:<id>                    | hash   | the last charge of a device, up to where it is billed; expires |
 | stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
 | stentor:bill:<id>:<day>:slots           | hash   | the same by ten minutes; expires sooner |
 | stentor:outcomes                        | hash   | outcome -> how many jobs ever had it |

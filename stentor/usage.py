@@ -79,6 +79,13 @@ class UsageStore:
         if int(used) >= 0:
             raise too_many_chars(limits, int(used), chars)
 
+    def of_all(self, *, since: date, until: date, known: Iterable[ApiKey]) -> dict[str, list[Usage]]:
+        """What the keys of all owners used, by owner: of those that ``known`` keys have, and all that ever were."""
+        known = list(known)
+        with redis_errors():
+            owners = {key.owner for key in known} | set(text_list(self._client.smembers(keys.OWNERS)))
+        return {owner: self.of(owner, since=since, until=until, known=known) for owner in sorted(owners)}
+
     def of(self, owner: str, *, since: date, until: date, known: Iterable[ApiKey]) -> list[Usage]:
         """What the owner's keys used day by day from one to another, both included; ``known`` tells their names."""
         names = {key.id: key.name for key in known if key.owner == owner}

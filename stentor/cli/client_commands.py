@@ -1,4 +1,4 @@
-"""The commands that talk to the API: ``say``, ``submit``, ``job``, ``devices``."""
+"""The commands that talk to the API: ``say``, ``submit``, ``job``."""
 
 from __future__ import annotations
 
@@ -166,40 +166,6 @@ def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
         output.as_json(found)
     else:
         output.facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
-
-
-@click.group(invoke_without_command=True)
-@_json
-@click.pass_context
-def devices(ctx: click.Context, json_wanted: bool) -> None:
-    """List the devices, or load and unload their models."""
-    if ctx.invoked_subcommand is not None:
-        return
-    with _client() as client:
-        found = client.devices()
-    if json_wanted:
-        output.as_json({"devices": found})
-    else:
-        columns = ("id", "state", "model", "pid", "error")
-        output.table(columns, [[device.get(column) for column in columns] for device in found])
-
-
-@devices.command()
-@click.argument("device_id", metavar="ID")
-def load(device_id: str) -> None:
-    """Ask a device to load its model."""
-    with _client() as client:
-        client.load(device_id)
-    click.echo(f"{device_id} was asked to load its model")
-
-
-@devices.command()
-@click.argument("device_id", metavar="ID")
-def unload(device_id: str) -> None:
-    """Ask a device to unload its model; the next text loads it again."""
-    with _client() as client:
-        client.unload(device_id)
-    click.echo(f"{device_id} was asked to unload its model")
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def test_what_was_never_measured_is_unknown_and_says_why() -> None:
     assert set(figures.energy_by_state_j.values()) == {None}
     assert (figures.savings.unloading.energy_j, figures.savings.unloading.device_s) == (None, 500)
     assert figures.savings.unloading.reason == "of 500 s of it the energy was measured in 0 s"
-    assert (figures.savings.merging.energy_j, figures.savings.merging.device_s) == (None, pytest.approx(SAVED_S))
+    assert figures.savings.merging.energy_j is None
+    assert figures.savings.merging.device_s == pytest.approx(SAVED_S)
     assert "no energy was measured on this device" in figures.savings.merging.reason
     assert figures.always_on_j is None
     assert cost.total.energy_j is None

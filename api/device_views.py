@@ -1,0 +1,53 @@
+"""Devices as the API shows them: what each reported, and beside it what people and the policy want of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from api.schemas import DeviceOut
+from api.services import services
+from stentor import keys
+from stentor.devices import DeviceStatus, host_of
+from stentor.redis_client import redis_errors, text_map
+
+
+def shown(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
+    """These devices, in the same order.
+
+    Raises:
+        RedisUnavailable: Redis does not answer.
+    """
+    overrides = services().overrides.of(status.id for status in statuses)
+    wants, clocks = _boards({host_of(status.id) for status in statuses})
+    return [
+        DeviceOut.of(
+            status,
+            override=overrides.get(status.id),
+            want=_told(wants.get(status.id)),
+            clocks=_told(clocks.get(status.id)),
+        )
+        for status in statuses
+    ]
+
+
+def _boards(hosts: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What the policy wants of each device, and what the schedulers of these hosts say of its clocks."""
+    with redis_errors():
+        pipe = services().client.pipeline(transaction=False)
+        pipe.hgetall(keys.WANTS)
+        for host in sorted(hosts):
+            pipe.hgetall(keys.keeper(host))
+        wants, *keepers = (text_map(found) for found in pipe.execute())
+    return wants, {device_id: raw for found in keepers for device_id, raw in found.items()}
+
+
+def _told(raw: str | None) -> dict[str, Any]:
+    """What a scheduler wrote; nothing if it is none, or one of another release that says it in another way."""
+    with contextlib.suppress(ValueError):
+        told = json.loads(raw or "")
+        if isinstance(told, dict):
+            return told
+    return {}
