@@ -186,8 +186,8 @@ class Settings(pydantic.BaseModel):
     idle_clocks_s: float = Field(
         300,
         ge=0,
-        description="A GPU that has spoken nothing for this long is to get low clocks, in seconds; 0 leaves clocks alone. "
-        "This release decides and does not act.",
+        description="A GPU that has spoken nothing for this long is to get low clocks, in seconds; 0 leaves clocks "
+        "alone. This release decides and does not act.",
     )
     dwell_s: float = Field(
         300,
