@@ -77,6 +77,10 @@ StentorError
 │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
 │   ├── SpeechLate            speech_late
 │   └── VoicesUnknown         voices_unknown
+├── GpuError                  the driver does not do it; seen by the scheduler and in logs
+│   ├── NvmlUnavailable       nvml_unavailable
+│   ├── GpuLost               gpu_lost
+│   └── ClocksRefused         clocks_refused
 └── SynthesisError            one job's outcome
     ├── EngineFailed          engine_failed
     ├── EngineCrashed         engine_crashed
@@ -573,6 +577,31 @@ class VoicesUnknown(UnavailableError):
     """No worker has ever registered its voices, so no voice can be checked."""
 
     code = "voices_unknown"
+
+
+class GpuError(StentorError):
+    """The driver of the GPUs does not do what was asked."""
+
+    code = "gpu_error"
+    retryable = True
+
+
+class NvmlUnavailable(GpuError):
+    """This machine has no NVML, or it does not answer."""
+
+    code = "nvml_unavailable"
+
+
+class GpuLost(GpuError):
+    """A GPU does not answer any more."""
+
+    code = "gpu_lost"
+
+
+class ClocksRefused(GpuError):
+    """The driver does not set the clocks: no rights, or not this GPU's."""
+
+    code = "clocks_refused"
 
 
 class SynthesisError(StentorError):

@@ -1,8 +1,25 @@
-"""NVML: what the driver tells of the GPUs of this machine, and the clocks that it lets a privileged process set."""
+"""NVML: what the driver tells of the GPUs of this machine, and the clocks that it lets a privileged process set.
+
+NVIDIA's own binding is imported when NVML is opened: most machines that run an API have no driver, and need none.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from stentor.errors import ClocksRefused, GpuLost, NvmlUnavailable
+
+#: How the UUID of a slice of a GPU begins.
+MIG_PREFIX: Final = "MIG-"
+#: nvmlReturn_t after which nothing more is to be had of a GPU until NVML is opened anew: uninitialized, driver not
+#: loaded, GPU is lost, reset required, GPU not found.
+_LOST: Final = frozenset({1, 9, 15, 16, 28})
+#: nvmlReturn_t for what the hardware cannot do, and for what the driver is too old for.
+_CANNOT: Final = frozenset({3, 13})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,3 +41,222 @@ class Reading:
     utilization_percent: int | None
     #: Processes that have a context on it, as the machine numbers them; None where NVML does not tell.
     pids: frozenset[int] | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LowClocks:
+    """The clocks that a GPU was locked to; None for memory clocks that cannot be locked there."""
+
+    sm_mhz: int
+    memory_mhz: int | None
+
+
+class Nvml:
+    """NVML, open. Not for several threads.
+
+    Holding it open keeps the driver loaded, and so the clocks that were set: without a client and without persistence
+    mode the driver forgets them.
+    """
+
+    def __init__(self, binding: Any) -> None:
+        self._nvml = binding
+        #: UUID -> handle, of the GPUs that answer.
+        self._handles: dict[str, Any] = {}
+        self._fixed: dict[str, tuple[int, str]] = {}
+        #: GPUs that did not answer, by index, and those that ceased to, by UUID.
+        self.lost: set[int | str] = set()
+        for index in range(binding.nvmlDeviceGetCount()):
+            self._find(index)
+
+    @classmethod
+    def open(cls) -> Nvml:
+        """NVML, if this machine has it.
+
+        Raises:
+            NvmlUnavailable: nvidia-ml-py or the driver's library is missing, or the driver does not answer.
+        """
+        try:
+            import pynvml  # noqa: PLC0415 - only where there may be a GPU
+        except ImportError as exc:
+            raise NvmlUnavailable("nvidia-ml-py is not installed") from exc
+        try:
+            pynvml.nvmlInit()
+            return cls(pynvml)
+        except pynvml.NVMLError as exc:
+            raise NvmlUnavailable(f"NVML does not answer: {exc}") from exc
+
+    def close(self) -> None:
+        """Let go of it."""
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
+
+    def _find(self, index: int) -> None:
+        try:
+            handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+            uuid = str(self._nvml.nvmlDeviceGetUUID(handle))
+        except self._nvml.NVMLError:
+            self.lost.add(index)
+            return
+        self._handles[uuid] = handle
+        self._fixed[uuid] = index, self._or_none(uuid, self._nvml.nvmlDeviceGetName, handle) or "GPU"
+
+    @property
+    def uuids(self) -> tuple[str, ...]:
+        """The GPUs that answer, in the driver's order, which is that of their places on the bus."""
+        return tuple(self._handles)
+
+    @property
+    def indices(self) -> Mapping[int, str]:
+        """The driver's number of each of them."""
+        return {index: uuid for uuid, (index, _) in self._fixed.items() if uuid in self._handles}
+
+    def readings(self) -> dict[str, Reading]:
+        """What is told of each GPU that answers now."""
+        found = {}
+        for uuid in self.uuids:
+            with contextlib.suppress(GpuLost):
+                found[uuid] = self.reading(uuid)
+        return found
+
+    def reading(self, uuid: str) -> Reading:
+        """What is told of one GPU.
+
+        Raises:
+            GpuLost: it does not answer any more.
+        """
+        nvml, handle = self._nvml, self._handle(uuid)
+        index, name = self._fixed[uuid]
+        energy_mj = self._or_none(uuid, nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        power_mw = self._or_none(uuid, nvml.nvmlDeviceGetPowerUsage, handle)
+        memory = self._or_none(uuid, nvml.nvmlDeviceGetMemoryInfo, handle)
+        utilization = self._or_none(uuid, nvml.nvmlDeviceGetUtilizationRates, handle)
+        found = Reading(
+            uuid=uuid,
+            index=index,
+            name=name,
+            energy_j=None if energy_mj is None else energy_mj / 1000,
+            power_w=None if power_mw is None else power_mw / 1000,
+            memory_used_bytes=None if memory is None else int(memory.used),
+            memory_total_bytes=None if memory is None else int(memory.total),
+            sm_clock_mhz=self._or_none(uuid, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_SM),
+            memory_clock_mhz=self._or_none(uuid, nvml.nvmlDeviceGetClockInfo, handle, nvml.NVML_CLOCK_MEM),
+            temperature_c=self._temperature_c(uuid, handle),
+            utilization_percent=None if utilization is None else int(utilization.gpu),
+            pids=self._pids(uuid, handle),
+        )
+        self._handle(uuid)
+        return found
+
+    def _temperature_c(self, uuid: str, handle: Any) -> int | None:
+        """Drivers of CUDA 14 will not have the older function, and older drivers do not know the newer one."""
+        nvml = self._nvml
+        for ask in (nvml.nvmlDeviceGetTemperatureV, nvml.nvmlDeviceGetTemperature):
+            found = self._or_none(uuid, ask, handle, nvml.NVML_TEMPERATURE_GPU)
+            if found is not None:
+                return int(found)
+        return None
+
+    def _pids(self, uuid: str, handle: Any) -> frozenset[int] | None:
+        compute = self._or_none(uuid, self._nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        graphics = self._or_none(uuid, self._nvml.nvmlDeviceGetGraphicsRunningProcesses, handle)
+        return None if compute is None else frozenset(int(found.pid) for found in [*compute, *(graphics or [])])
+
+    def in_slices(self, uuid: str) -> bool:
+        """Whether its MIG mode is on: then its clocks are not one tenant's to set."""
+        modes = self._or_none(uuid, self._nvml.nvmlDeviceGetMigMode, self._handle(uuid))
+        return modes is not None and modes[0] == self._nvml.NVML_DEVICE_MIG_ENABLE
+
+    def set_low(self, uuid: str) -> LowClocks:
+        """Lock its clocks to the lowest that it supports: those of the SMs and, where it can, of the memory.
+
+        Raises:
+            ClocksRefused: the driver does not do it; nothing has changed then.
+            GpuLost: it does not answer any more.
+        """
+        nvml, handle = self._nvml, self._handle(uuid)
+        with self._refusals(uuid):
+            memory_mhz = min(nvml.nvmlDeviceGetSupportedMemoryClocks(handle))
+            sm_mhz = min(nvml.nvmlDeviceGetSupportedGraphicsClocks(handle, memory_mhz))
+            nvml.nvmlDeviceSetGpuLockedClocks(handle, sm_mhz, sm_mhz)
+        try:
+            nvml.nvmlDeviceSetMemoryLockedClocks(handle, memory_mhz, memory_mhz)
+        except nvml.NVMLError:
+            # Only some GPUs can (https://docs.nvidia.com/deploy/nvml-api: Ampere or newer); the SMs are what counts.
+            return LowClocks(sm_mhz=sm_mhz, memory_mhz=None)
+        return LowClocks(sm_mhz=sm_mhz, memory_mhz=memory_mhz)
+
+    def reset(self, uuid: str) -> None:
+        """Let the driver choose its clocks again.
+
+        Raises:
+            ClocksRefused: the driver does not do it.
+            GpuLost: it does not answer any more.
+        """
+        with self._refusals(uuid):
+            self._nvml.nvmlDeviceResetGpuLockedClocks(self._handle(uuid))
+            try:
+                self._nvml.nvmlDeviceResetMemoryLockedClocks(self._handle(uuid))
+            except self._nvml.NVMLError as exc:
+                if exc.value not in _CANNOT:
+                    raise
+
+    def _handle(self, uuid: str) -> Any:
+        if uuid not in self._handles:
+            raise GpuLost(f"the GPU {uuid} does not answer")
+        return self._handles[uuid]
+
+    def _or_none(self, uuid: str, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """One figure, or None if it is not to be had; a GPU that is lost is let go of."""
+        try:
+            return ask(*arguments)
+        except self._nvml.NVMLError as exc:
+            self._note(uuid, exc.value)
+            return None
+
+    @contextlib.contextmanager
+    def _refusals(self, uuid: str) -> Iterator[None]:
+        try:
+            yield
+        except self._nvml.NVMLError as exc:
+            self._note(uuid, exc.value)
+            self._handle(uuid)
+            raise ClocksRefused(f"the driver does not set the clocks of {uuid}: {exc}") from exc
+
+    def _note(self, uuid: str, error: int) -> None:
+        if error in _LOST and uuid in self._handles:
+            del self._handles[uuid]
+            self.lost.add(uuid)
+
+
+def visible_gpu(device: str, environ: Mapping[str, str]) -> str | None:
+    """Which GPU ``cuda:<n>`` is: its number or UUID, as ``CUDA_VISIBLE_DEVICES`` lists it, else the number itself.
+
+    None if the list has no such entry. As in CUDA, what comes after an entry that is none does not count.
+    """
+    number = int(device.partition(":")[2])
+    listed = environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return str(number)
+    entries = list(itertools.takewhile(_is_entry, (entry.strip() for entry in listed.split(","))))
+    return entries[number] if number < len(entries) else None
+
+
+def _is_entry(entry: str) -> bool:
+    return entry.isdecimal() or entry.startswith(("GPU-", MIG_PREFIX))
+
+
+def uuid_of(gpu: str) -> str | None:
+    """The UUID of a GPU, named by its number on the bus or the beginning of its UUID; None if NVML does not tell.
+
+    Needs no rights, and does not keep NVML open.
+    """
+    if gpu.startswith(MIG_PREFIX):
+        return gpu
+    try:
+        nvml = Nvml.open()
+    except NvmlUnavailable:
+        return None
+    with contextlib.closing(nvml):
+        if gpu.isdecimal():
+            return nvml.indices.get(int(gpu))
+        return next((uuid for uuid in nvml.uuids if uuid.startswith(gpu)), None)
