@@ -131,33 +131,41 @@ def decide(now: float, rules: Rules, lanes: Sequence[LaneState], devices: Sequen
     spell = rules.windows.at(now)
     prewarms = spell is not None and now >= spell.end - rules.prewarm_s
     window = None if prewarms else spell
-    holds = window is not None and rules.window_bulk == "hold"
-    held = frozenset({HELD_BACK}) if holds else frozenset()
+    held, held_reason = _held(now, rules, window, prewarms=prewarms)
     moment = _Moment(now=now, rules=rules, window=window, prewarms=prewarms, waiting=_waiting(lanes, held))
     return Plan(
         wants={view.status.id: _want(moment, view) for view in devices},
         held=held,
-        held_reason=f"{_window(window, now)}; bulks wait for it to end" if holds and window else "",
+        held_reason=held_reason,
     )
 
 
+def _held(now: float, rules: Rules, window: Spell | None, *, prewarms: bool) -> tuple[frozenset[str], str]:
+    """Which priorities are held back, and why; also why none is, as that is told when a hold ends."""
+    if window is None:
+        return frozenset(), _no_window(prewarms=prewarms)
+    if rules.window_bulk != "hold":
+        return frozenset(), f"{_window(window, now)}; bulks run"
+    if math.isinf(window.end):
+        # Held back here, a bulk would never be spoken.
+        return frozenset(), f"{_window(window, now)}; bulks do not wait for that"
+    return frozenset({HELD_BACK}), f"{_window(window, now)}; bulks wait for it to end"
+
+
 def _waiting(lanes: Sequence[LaneState], held: frozenset[str]) -> dict[str, Waiting]:
-    """What may be claimed, by model."""
-    found: dict[str, Waiting] = {}
+    """What may be claimed, by model. The one loop over lanes: there may be 10,000 of them, each second."""
+    ranks = {priority: rank for rank, priority in enumerate(PRIORITIES) if priority not in held}
+    found: dict[str, tuple[int, int, float]] = {}
     for state in lanes:
-        model, priority = state.lane.model, state.lane.priority
-        if priority in held or not state.waiting:
+        model, rank = state.lane.model, ranks.get(state.lane.priority)
+        if rank is None or not state.waiting:
             continue
-        before = found.get(model)
-        if before is None:
-            found[model] = Waiting(texts=state.waiting, priority=priority, oldest_wait_s=state.oldest_wait_s)
-            continue
-        found[model] = Waiting(
-            texts=before.texts + state.waiting,
-            priority=min(before.priority, priority, key=PRIORITIES.index),
-            oldest_wait_s=max(before.oldest_wait_s, state.oldest_wait_s),
-        )
-    return found
+        texts, most_urgent, oldest_wait_s = found.get(model, (0, rank, 0.0))
+        found[model] = texts + state.waiting, min(most_urgent, rank), max(oldest_wait_s, state.oldest_wait_s)
+    return {
+        model: Waiting(texts=texts, priority=PRIORITIES[rank], oldest_wait_s=oldest_wait_s)
+        for model, (texts, rank, oldest_wait_s) in found.items()
+    }
 
 
 def _want(moment: _Moment, view: DeviceView) -> Want:
@@ -171,13 +179,13 @@ def _residency(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
     if status.state in {GONE, FAILED, STARTING}:
         return None, f"the device is {status.state}"
     if wish == RESIDENT:
-        return RESIDENT, f"{view.override.by} wants it to stay"
+        return RESIDENT, f"{_who(view)} wants it to stay"
     if status.state == BUSY:
         return RESIDENT, "it speaks"
     if (work := moment.work_for(status)) is not None:
         return RESIDENT, work.words
     if wish == UNLOADED:
-        return _unloaded_after(moment, status, moment.rules.unload_grace_s, f"{view.override.by} wants it to leave")
+        return _unloaded_after(moment, status, moment.rules.unload_grace_s, f"{_who(view)} wants it to leave")
     return _residency_by_the_clock(moment, status)
 
 
@@ -186,13 +194,12 @@ def _residency_by_the_clock(moment: _Moment, status: DeviceStatus) -> tuple[str 
     if moment.window is not None:
         after_s, why = rules.unload_grace_s, _window(moment.window, moment.now)
     elif rules.idle_unload_s is None:
-        return RESIDENT, "the window ends soon" if moment.prewarms else "no window"
+        return RESIDENT, _no_window(prewarms=moment.prewarms)
     else:
         after_s, why = rules.idle_unload_s, f"models leave after {_for(rules.idle_unload_s)} without work"
-    if status.state != UNLOADED and status.loaded_at is not None:
-        dwell_s = status.loaded_at + rules.dwell_s - moment.now
-        if dwell_s > 0:
-            return RESIDENT, f"{why}, but it was loaded {_for(moment.now - status.loaded_at)} ago"
+    loaded_s = moment.now - (status.started_at if status.loaded_at is None else status.loaded_at)
+    if status.state != UNLOADED and loaded_s < rules.dwell_s:
+        return RESIDENT, f"{why}, but it was loaded {_for(loaded_s)} ago"
     return _unloaded_after(moment, status, after_s, why)
 
 
@@ -212,7 +219,7 @@ def _clocks(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
         return None, view.clocks.reason or "its clocks cannot be set"
     wish = _wish(view, moment.now).clocks
     if wish in {LOW, NORMAL}:
-        return wish, f"{view.override.by} wants it so"
+        return wish, f"{_who(view)} wants it so"
     if view.status.state in {BUSY, STARTING}:
         return NORMAL, f"the device is {view.status.state}"
     work = moment.work_for(view.status)
@@ -226,6 +233,9 @@ def _clocks_of_an_idle_one(moment: _Moment, status: DeviceStatus, clocks: Clocks
     if rules.idle_clocks_s == 0:
         return NORMAL, "STENTOR_IDLE_CLOCKS_S is 0"
     idle_s = now - _idle_since(status)
+    if clocks.state == LOW and (status.spoke_at or 0.0) <= clocks.since:
+        # It may have a new process since, as one that unloads has; that is no work.
+        return LOW, f"idle for {_for(idle_s)}"
     if idle_s < rules.idle_clocks_s:
         return NORMAL, f"idle for {_for(idle_s)} of {_for(rules.idle_clocks_s)}"
     if clocks.state != LOW and now - clocks.since < rules.dwell_s:
@@ -240,10 +250,20 @@ def _wish(view: DeviceView, now: float) -> Override:
 
 
 def _idle_since(status: DeviceStatus) -> float:
-    """When the device last did something, or came."""
+    """When the device last did something, or came to be as it is."""
     if status.state == GONE:
         return status.seen_at
+    if status.state in {UNLOADED, FAILED}:
+        return max(status.state_at, status.started_at)
     return max(status.spoke_at or 0.0, status.loaded_at or 0.0, status.started_at)
+
+
+def _who(view: DeviceView) -> str:
+    return view.override.by or "somebody"
+
+
+def _no_window(*, prewarms: bool) -> str:
+    return "the window ends soon" if prewarms else "no window"
 
 
 def _window(window: Spell, now: float) -> str:
