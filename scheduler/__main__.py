@@ -1,20 +1,26 @@
-"""``python -m scheduler``: the scheduler's process."""
+"""``python -m scheduler``: the scheduler's process; with ``--give-back`` what cleans up after one."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
-from scheduler.ticks import Scheduler
+from scheduler.clocks import give_back
+from scheduler.ticks import ANSWER_TIMEOUT_S, Scheduler
 from stentor import log
+from stentor.redis_client import connect
 from stentor.settings import Settings
 
 
 def main() -> None:
-    """Tick until SIGTERM or SIGINT."""
+    """Tick until SIGTERM or SIGINT; with ``--give-back`` reset clocks that were left low, and end."""
     settings = Settings.from_environ(os.environ)
     log.configure(settings, room="scheduler")
+    if "--give-back" in sys.argv[1:]:
+        client = connect(settings, retries=0, answer_timeout_s=ANSWER_TIMEOUT_S)
+        raise SystemExit(0 if give_back(client, settings) else 1)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

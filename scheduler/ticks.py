@@ -1,6 +1,6 @@
 """The scheduler's ticks: looks at all there is once a second, and lets its parts act on it.
 
-One scheduler runs per host. Each keeps the bill of its own devices; the one that leads acts for the cluster, too: it
+One scheduler runs per host. Each keeps the clocks and the bill of its own devices; the one that leads acts for the cluster, too: it
 orders models on and off their devices, rings for lanes that wait, and asks for sweeps.
 """
 
@@ -14,7 +14,9 @@ from collections.abc import Sequence
 
 import redis
 
+from scheduler.clocks import ClockKeeper
 from scheduler.energy import Meter
+from scheduler.heir import Heir
 from scheduler.leading import Leader
 from scheduler.metrics import Gatherer, Metrics, Snapshot
 from scheduler.orders import Orders
@@ -56,6 +58,7 @@ class Scheduler:
         self._leader = Leader(self._client, f"{settings.host}/{os.getpid()}")
         self._orders = Orders(self._client, doorbell, settings)
         self._sweeps = Sweeps(self._client, doorbell)
+        self._keeper = ClockKeeper(self._client, settings, heir=Heir())
         self._meter = Meter(self._client, settings)
         self._metrics = Metrics(settings)
         self._gatherer = Gatherer(self._client)
@@ -63,9 +66,10 @@ class Scheduler:
 
     def run(self, stopping: threading.Event) -> None:
         """Tick until ``stopping``; Redis being away is said once and waited out."""
-        self._metrics.serve()
         away = False
         try:
+            self._keeper.start(time.time())
+            self._metrics.serve()
             while not stopping.is_set():
                 began_s = time.monotonic()
                 try:
@@ -75,6 +79,7 @@ class Scheduler:
                     if not away:
                         _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=TICK_S)
                     away = True
+                    self._keeper.away(time.time())
                 self._pause(stopping, began_s + TICK_S, away=away)
         finally:
             self.close()
@@ -90,11 +95,14 @@ class Scheduler:
             self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
         lanes, statuses = self._backlog.lanes(now_s), self._registry.list(now_s)
         token = self._leader.token()
+        self._keeper.look(statuses, now_s)
         plan = decide(now_s, self._rules, lanes, self._views(statuses))
+        self._keeper.act(plan.wants, now_s)
+        clocks, readings = self._keeper.views(), self._keeper.readings()
         if token is not None:
             self._orders.act(plan, statuses, token, now_s, lanes=lanes)
             self._sweeps.act(token, now_s)
-        self._meter.sample(now_s, statuses, {}, {})
+        self._meter.sample(now_s, statuses, readings, clocks)
         self._meter.flush(now_s)
         leads = token is not None
         gathered = self._gatherer.gather(now_s) if self._metrics.due(now_s, is_leader=leads) else None
@@ -104,24 +112,30 @@ class Scheduler:
                 statuses=statuses,
                 lanes=lanes,
                 plan=plan,
+                clocks=clocks,
+                readings=readings,
                 is_leader=leads,
                 gathered=gathered,
                 tick_s=time.monotonic() - began_s,
             )
         )
         if self._system.due(now_s):
-            self._system.tell(now_s, {})
+            self._system.tell(now_s, readings)
 
     def close(self) -> None:
-        """Charge what was counted, and let another lead at once."""
+        """Give clocks back, charge what was counted, and let another lead at once."""
+        self._keeper.close()
         with contextlib.suppress(RedisUnavailable):
             self._meter.flush()
             self._leader.resign()
         self._metrics.close()
 
     def _views(self, statuses: Sequence[DeviceStatus]) -> list[DeviceView]:
-        overrides = self._overrides.of(status.id for status in statuses)
-        return [DeviceView(status=status, override=overrides.get(status.id, NO_OVERRIDE)) for status in statuses]
+        overrides, clocks = self._overrides.of(status.id for status in statuses), self._keeper.views()
+        return [
+            DeviceView(status=status, override=overrides.get(status.id, NO_OVERRIDE), clocks=clocks.get(status.id))
+            for status in statuses
+        ]
 
     def _pause(self, stopping: threading.Event, until_s: float, *, away: bool) -> None:
         """Wait for the next tick, or until a device of this host says that it works after it was idle."""

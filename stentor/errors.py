@@ -599,9 +599,16 @@ class GpuLost(GpuError):
 
 
 class ClocksRefused(GpuError):
-    """The driver does not set the clocks: no rights, or not this GPU's."""
+    """The driver does not set the clocks: no rights, or not this GPU's.
+
+    ``for_good``: it will refuse the next time, too.
+    """
 
     code = "clocks_refused"
+
+    def __init__(self, message: str, *, for_good: bool = False) -> None:
+        super().__init__(message)
+        self.for_good = for_good
 
 
 class SynthesisError(StentorError):

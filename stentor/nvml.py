@@ -20,6 +20,8 @@ MIG_PREFIX: Final = "MIG-"
 _LOST: Final = frozenset({1, 9, 15, 16, 28})
 #: nvmlReturn_t for what the hardware cannot do, and for what the driver is too old for.
 _CANNOT: Final = frozenset({3, 13})
+#: nvmlReturn_t that the next attempt will have, too: those, and that this process may not.
+_FOR_GOOD: Final = _CANNOT | {4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -220,7 +222,9 @@ class Nvml:
         except self._nvml.NVMLError as exc:
             self._note(uuid, exc.value)
             self._handle(uuid)
-            raise ClocksRefused(f"the driver does not set the clocks of {uuid}: {exc}") from exc
+            raise ClocksRefused(
+                f"the driver does not set the clocks of {uuid}: {exc}", for_good=exc.value in _FOR_GOOD
+            ) from exc
 
     def _note(self, uuid: str, error: int) -> None:
         if error in _LOST and uuid in self._handles:

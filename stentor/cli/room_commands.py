@@ -83,9 +83,10 @@ def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
 
 
 @click.command()
-def scheduler() -> None:
+@click.option("--give-back", is_flag=True, help="Only reset clocks that a scheduler left low on this machine, and end.")
+def scheduler(give_back: bool) -> None:
     """Run the scheduler alone: one per machine with devices."""
-    _become("scheduler")
+    _become("scheduler", *(["--give-back"] if give_back else []))
 
 
 def _celery(queues: str, hostname: str, concurrency: int) -> list[str]:
