@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.policy import Clocks, DeviceView, Rules, decide
+from scheduler.policy import Clocks, DeviceView, Plan, Rules, decide
 from stentor.devices import DeviceStatus
 from stentor.job import PRIORITIES
 from stentor.lanes import Lane, LaneState
 from stentor.overrides import Override
+from stentor.settings import Settings
 from stentor.windows import Windows
 
 #: 2026-11-25, 00:00 UTC.
@@ -48,13 +49,14 @@ def lane(priority: str, waiting: int = 3, wait_s: float = 4, model: str = "joe")
 
 def residency(now: float, state: str = "idle", lanes: Sequence[LaneState] = (), **more: Any) -> tuple[str | None, str]:
     override = more.pop("override", Override())
-    rules = Rules(windows=NIGHT, **more.pop("rules", {}))
+    rules = Rules(**{"windows": NIGHT, **more.pop("rules", {})})
     view = DeviceView(status=status(now, state, **more), override=override)
     want = decide(now, rules, lanes, [view]).wants["host/cuda:0"]
     return want.residency, want.residency_reason
 
 
 WINDOW = "window 02:00-05:00 UTC ends in 2 h 0 min"
+IDLE_UNLOAD = {"idle_unload_s": 600.0}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ WINDOW = "window 02:00-05:00 UTC ends in 2 h 0 min"
         ({"now": PREWARM, "state": "unloaded"}, ("resident", "the window ends soon")),
         ({"now": PREWARM, "state": "unloaded", "lanes": [lane("bulk")]}, ("resident", "3 texts wait, bulk, for 4 s")),
         (
-            {"now": OUT, "rules": {"idle_unload_s": 600.0}},
+            {"now": OUT, "rules": IDLE_UNLOAD},
             ("unloaded", "idle for 17 min; models leave after 10 min without work"),
         ),
         ({"now": IN, "override": Override(residency="resident", by="ann")}, ("resident", "ann wants it to stay")),
@@ -97,6 +99,25 @@ WINDOW = "window 02:00-05:00 UTC ends in 2 h 0 min"
             {"now": OUT, "override": Override(residency="unloaded", by="ann", expires_at=OUT)},
             ("resident", "no window"),
         ),
+        ({"now": IN, "override": Override(residency="resident")}, ("resident", "somebody wants it to stay")),
+        ({"now": IN, "loaded_s": None}, ("unloaded", f"idle for 17 min; {WINDOW}")),
+        (
+            {"now": PREWARM, "state": "unloaded", "rules": IDLE_UNLOAD},
+            ("unloaded", "models leave after 10 min without work"),
+        ),
+        (
+            {"now": OUT, "state": "unloaded", "rules": IDLE_UNLOAD},
+            ("unloaded", "models leave after 10 min without work"),
+        ),
+        (
+            {"now": OUT, "idle_s": 590, "rules": IDLE_UNLOAD},
+            ("resident", "models leave after 10 min without work, in 10 s if nothing comes"),
+        ),
+        (
+            {"now": OUT, "state": "unloaded", "rules": IDLE_UNLOAD, "lanes": [lane("bulk")]},
+            ("resident", "3 texts wait, bulk, for 4 s"),
+        ),
+        ({"now": IN, "state": "failed"}, (None, "the device is failed")),
         ({"now": IN, "state": "starting"}, (None, "the device is starting")),
         ({"now": IN, "state": "gone"}, (None, "the device is gone")),
     ],
@@ -105,6 +126,30 @@ def test_residency_is_wanted_as_the_clock_the_work_and_people_say(
     case: dict[str, Any], wanted: tuple[str | None, str]
 ) -> None:
     assert residency(**case) == wanted
+
+
+@pytest.mark.parametrize(
+    ("day", "time", "wanted"),
+    [
+        # At 01:00 UTC it becomes 03:00 in Berlin, so that there the window is the two hours from then on.
+        ("2026-03-29", "00:59", ("resident", "no window")),
+        ("2026-03-29", "01:00", ("unloaded", "idle for 17 min; window 02:00-05:00 Europe/Berlin ends in 2 h 0 min")),
+        ("2026-03-29", "02:57", ("unloaded", "idle for 17 min; window 02:00-05:00 Europe/Berlin ends in 3 min")),
+        ("2026-03-29", "02:58", ("resident", "the window ends soon")),
+        ("2026-03-29", "03:00", ("resident", "no window")),
+        # At 01:00 UTC it becomes 02:00 again, so that it is four hours.
+        ("2026-10-25", "00:00", ("unloaded", "idle for 17 min; window 02:00-05:00 Europe/Berlin ends in 4 h 0 min")),
+        ("2026-10-25", "01:30", ("unloaded", "idle for 17 min; window 02:00-05:00 Europe/Berlin ends in 2 h 30 min")),
+        ("2026-10-25", "03:58", ("resident", "the window ends soon")),
+        ("2026-10-25", "04:00", ("resident", "no window")),
+    ],
+)
+def test_a_window_lasts_as_the_clock_on_the_wall_says_when_it_jumps(
+    day: str, time: str, wanted: tuple[str, str]
+) -> None:
+    now = datetime.datetime.fromisoformat(f"{day} {time}+00:00").timestamp()
+    rules = {"windows": Windows.parse("02:00-05:00 Europe/Berlin")}
+    assert residency(now, rules=rules) == wanted
 
 
 def clocks(now: float, was: Clocks | None, state: str = "idle", **more: Any) -> tuple[str | None, str]:
@@ -128,7 +173,20 @@ LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=
         ({"was": NORMAL, "idle_s": 299}, ("normal", "idle for 5 min of 5 min")),
         ({"was": Clocks(state="normal", since=OUT - 30)}, ("normal", "they became normal 30 s ago")),
         ({"was": LOW}, ("low", "idle for 17 min")),
+        # It has a new process, as after unloading; that is no work.
+        ({"was": LOW, "state": "unloaded", "idle_s": 20}, ("low", "idle for 20 s")),
+        ({"was": LOW, "idle_s": 20}, ("low", "idle for 20 s")),
+        # It spoke after they had become low, between two ticks.
+        ({"was": LOW, "idle_s": 5}, ("normal", "idle for 5 s of 5 min")),
+        ({"was": NORMAL, "state": "unloaded", "idle_s": 20}, ("normal", "idle for 20 s of 5 min")),
+        ({"was": NORMAL, "state": "failed", "idle_s": 400}, ("low", "idle for 7 min")),
+        ({"was": NORMAL, "state": "gone"}, ("normal", "idle for 0 s of 5 min")),
+        (
+            {"was": NORMAL, "override": Override(clocks="low", expires_at=OUT), "idle_s": 9},
+            ("normal", "idle for 9 s of 5 min"),
+        ),
         ({"was": LOW, "state": "busy"}, ("normal", "the device is busy")),
+        ({"was": LOW, "state": "starting"}, ("normal", "the device is starting")),
         ({"was": LOW, "lanes": [lane("bulk")]}, ("normal", "3 texts wait, bulk, for 4 s")),
         ({"was": LOW, "rules": {"idle_clocks_s": 0.0}}, ("normal", "STENTOR_IDLE_CLOCKS_S is 0")),
         ({"was": NORMAL, "state": "busy", "override": Override(clocks="low", by="ann")}, ("low", "ann wants it so")),
@@ -142,8 +200,42 @@ def test_bulks_are_held_in_a_window_and_not_in_its_last_minutes() -> None:
     rules = Rules(windows=NIGHT)
     plan = decide(IN, rules, [], [])
     assert (plan.held, plan.held_reason) == (frozenset({"bulk"}), f"{WINDOW}; bulks wait for it to end")
-    assert decide(PREWARM, rules, [], []).held == decide(OUT, rules, [], []).held == frozenset()
-    assert decide(IN, Rules(windows=NIGHT, window_bulk="run"), [], []).held == frozenset()
+    assert decide(PREWARM, rules, [], []) == Plan(wants={}, held_reason="the window ends soon")
+    assert decide(OUT, rules, [], []) == Plan(wants={}, held_reason="no window")
+    run = Rules(windows=NIGHT, window_bulk="run")
+    assert decide(IN, run, [], []) == Plan(wants={}, held_reason=f"{WINDOW}; bulks run")
+
+
+def test_a_window_that_never_ends_holds_no_bulk_for_ever() -> None:
+    always = Rules(windows=Windows.parse("00:00-24:00"))
+    held_reason = "window 00:00-24:00 never ends; bulks do not wait for that"
+    assert decide(IN, always, [], []) == Plan(wants={}, held_reason=held_reason)
+
+
+def test_the_rules_are_those_that_were_set() -> None:
+    made = Rules.of(
+        Settings.from_environ(
+            {
+                "STENTOR_UNLOAD_WINDOWS": "02:00-05:00 UTC",
+                "STENTOR_WINDOW_BULK": "run",
+                "STENTOR_UNLOAD_GRACE_S": "1",
+                "STENTOR_IDLE_UNLOAD_S": "2",
+                "STENTOR_PREWARM_S": "3",
+                "STENTOR_IDLE_CLOCKS_S": "4",
+                "STENTOR_DWELL_S": "5",
+            }
+        )
+    )
+    assert made == Rules(
+        windows=NIGHT,
+        window_bulk="run",
+        unload_grace_s=1,
+        idle_unload_s=2,
+        prewarm_s=3,
+        idle_clocks_s=4,
+        dwell_s=5,
+    )
+    assert Rules.of(Settings()) == Rules(windows=Windows())
 
 
 STATES = ("starting", "idle", "busy", "unloaded", "failed", "gone")
