@@ -1,7 +1,7 @@
 """The scheduler's ticks: looks at all there is once a second, and lets its parts act on it.
 
-One scheduler runs per host. Each keeps the clocks and the bill of its own devices; the one that leads acts for the cluster, too: it
-orders models on and off their devices, rings for lanes that wait, and asks for sweeps.
+One scheduler runs per host. Each keeps the clocks and the bill of its own devices; the one that leads acts for the
+cluster, too: it orders models on and off their devices, rings for lanes that wait, and asks for sweeps.
 """
 
 from __future__ import annotations

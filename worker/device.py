@@ -39,6 +39,7 @@ from worker.holding import HeldWatch
 from worker.passes import Pass
 from worker.residency import Residency
 from worker.voices import register_voices, voices_of
+from worker.wakes import tell as tell_wake
 
 _log = log.get(__name__)
 
@@ -111,7 +112,9 @@ class Device:
             models=self._residency.models,
             lease_s=settings.lease_s,
             beat=self._beat,
+            woke=lambda: tell_wake(self._client, self.id),
         )
+        self._heartbeat.say(gpu=self._residency.gpu)
 
     def start(self) -> None:
         """Report, load the preferred model unless the device was told to stay unloaded, and ring."""

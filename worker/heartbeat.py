@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stentor import log
-from stentor.devices import SIZE_CLASSES, STARTING, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
+from stentor.devices import BUSY, SIZE_CLASSES, STARTING, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
 from stentor.errors import RedisUnavailable
 from stentor.passes import added, sums_of
 from worker.deliveries import Deliveries, Delivery
 from worker.packing import padded_cost
 from worker.passes import Pass
+from worker.wakes import wakes
 
 _log = log.get(__name__)
 
@@ -63,12 +64,18 @@ class Heartbeat:
         models: tuple[str, ...],
         lease_s: float,
         beat: Callable[..., None],
+        woke: Callable[[], None] = lambda: None,
     ) -> None:
-        """``beat`` is called after each report, with ``met=True`` after the first and whenever Redis has been away."""
+        """``beat`` is called after each report, with ``met=True`` after the first and whenever Redis has been away.
+
+        ``woke`` is called, from the same thread, when it has been reported that the device works after it was idle.
+        """
         self._registry = registry
         self._deliveries = deliveries
         self._held = held
         self._beat = beat
+        self._woke = woke
+        self._wakes = False
         self._every_s = lease_s / BEATS_PER_LEASE
         now = time.time()
         self._status = DeviceStatus(
@@ -102,7 +109,9 @@ class Heartbeat:
             if after == self._status:
                 return
             if after.state != self._status.state:
-                after = dataclasses.replace(after, state_at=time.time())
+                now = time.time()
+                self._wakes = self._wakes or (after.state == BUSY and wakes(self._status, now))
+                after = dataclasses.replace(after, state_at=now)
             self._status = after
         self._changed.set()
 
@@ -120,7 +129,11 @@ class Heartbeat:
             self._changed.clear()
             try:
                 self._told_at = time.monotonic()
-                self._registry.report(dataclasses.replace(self.status, seen_at=time.time()))
+                with self._lock:
+                    status, wakes_now, self._wakes = self._status, self._wakes, False
+                self._registry.report(dataclasses.replace(status, seen_at=time.time()))
+                if wakes_now:
+                    self._woke()
                 self._deliveries.refresh(self._held())
                 self._beat(met=not met)
                 away, met = False, True

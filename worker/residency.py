@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from stentor import log
 from stentor.errors import EngineFailed, ModelUnavailable
+from stentor.nvml import uuid_of, visible_gpu
 from stentor.settings import Settings
 from worker.discovery import find_engines
 from worker.engines.contract import Engine
@@ -46,6 +47,8 @@ class Residency:
     ) -> None:
         """``changed`` is called when a model has come or gone."""
         self.memory_limit_bytes = round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
+        #: The GPU's UUID; None where there is none, or NVML does not tell.
+        self.gpu = _gpu(device)
         self._device = _pin(device)
         self._default = settings.default_voice.partition(":")[0]
         self._resident_bytes = resident
@@ -152,8 +155,18 @@ def _pin(device: str) -> str:
 
     Must come before any CUDA library is loaded, for that is when ``CUDA_VISIBLE_DEVICES`` is read.
     """
-    kind, _, number = device.partition(":")
-    if kind != "cuda":
+    if not device.startswith("cuda:"):
         return device
-    os.environ["CUDA_VISIBLE_DEVICES"] = number
+    # "-1" shows it none: better no GPU than one that whoever set the variable kept from it.
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpu(device, os.environ) or "-1"
+    # So that CUDA numbers GPUs as NVML does.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    # A context does not keep the clocks up by itself then: https://www.nvidia.com/en-us/drivers/details/257493/.
+    # Drivers before 580.105.08 do not know it, and take no harm.
+    os.environ.setdefault("CUDA_DISABLE_PERF_BOOST", "1")
     return "cuda:0"
+
+
+def _gpu(device: str) -> str | None:
+    gpu = visible_gpu(device, os.environ) if device.startswith("cuda:") else None
+    return uuid_of(gpu) if gpu is not None else None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from stentor.errors import EngineFailed, ModelUnavailable, OutOfMemory, SynthesisError
 from stentor.settings import Settings
 from tests.factories import ToneEngine
+from tests.nvml.stub import FakeGpu, stub_gpus
 from worker.engines.contract import Engine, Speech, Utterance
 from worker.residency import Residency
 from worker.warmup import warm_up
@@ -87,8 +90,51 @@ def test_on_a_cpu_a_model_that_alone_is_beyond_the_cap_is_refused() -> None:
     assert device.resident == ()
 
 
-def test_a_gpu_is_warmed_up_with_a_batch_of_the_whole_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+@pytest.fixture
+def cuda_environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """None of CUDA's variables is set, and what is pinned does not outlive the test."""
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_DISABLE_PERF_BOOST"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def cuda_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
+
+
+def test_a_process_sees_only_its_gpu_numbered_as_the_driver_does(cuda_environ: pytest.MonkeyPatch) -> None:
+    residency(Model("a"), device="cuda:1")
+    assert cuda_variables() == {
+        "CUDA_VISIBLE_DEVICES": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_DISABLE_PERF_BOOST": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("listed", "pinned"), [("2,3", "3"), ("GPU-aaaa,GPU-bbbb", "GPU-bbbb"), ("0", "-1"), ("MIG-a,MIG-b", "MIG-b")]
+)
+def test_a_list_of_gpus_that_was_set_is_kept(cuda_environ: pytest.MonkeyPatch, listed: str, pinned: str) -> None:
+    cuda_environ.setenv("CUDA_VISIBLE_DEVICES", listed)
+    cuda_environ.setenv("CUDA_DISABLE_PERF_BOOST", "0")
+    residency(Model("a"), device="cuda:1")
+    assert cuda_variables()["CUDA_VISIBLE_DEVICES"] == pinned
+    assert cuda_variables()["CUDA_DISABLE_PERF_BOOST"] == "0"
+
+
+def test_a_cpu_is_pinned_to_nothing(cuda_environ: pytest.MonkeyPatch) -> None:
+    assert residency(Model("a")).gpu is None
+    assert cuda_variables() == {}
+
+
+def test_a_device_knows_its_gpu_by_uuid(cuda_environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with stub_gpus(tmp_path, FakeGpu(uuid="GPU-aaaa"), FakeGpu(uuid="GPU-bbbb")) as gpus:
+        assert residency(Model("a"), device="cuda:1").gpu == "GPU-bbbb"
+        assert gpus.calls() == []
+
+
+def test_a_gpu_is_warmed_up_with_a_batch_of_the_whole_budget(cuda_environ: pytest.MonkeyPatch) -> None:
     model = Model("a")
     residency(model, device="cuda:1").engine("a")
     assert [len(batch) for batch in model.batches] == [12]  # of 80 characters each, within the budget of 1000
