@@ -61,11 +61,11 @@ class Services:
         client = connect(settings, retries=1, answer_timeout_s=ANSWER_TIMEOUT_S)
         storage = Storage(settings)
         key_store = KeyStore(client)
-        bulks = BulkStore(client, retention_s=settings.retention_s)
+        bulks = BulkStore(client, retention_s=settings.retention_s, replicas=settings.redis_replicas)
         return cls(
             settings=settings,
             client=client,
-            jobs=JobStore(client, retention_s=settings.retention_s),
+            jobs=JobStore(client, retention_s=settings.retention_s, replicas=settings.redis_replicas),
             bulks=bulks,
             results=Results(bulks, storage),
             backlog=Backlog(client, lease_s=settings.lease_s),

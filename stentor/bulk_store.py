@@ -14,7 +14,7 @@ from stentor import keys
 from stentor.bulk import FAILED, STATES, SUCCEEDED, WAITING, Bulk
 from stentor.errors import BulkNotFound, BulkStateConflict, StentorError
 from stentor.record import encode, from_fields, to_items
-from stentor.redis_client import redis_errors, script, text_list, text_map
+from stentor.redis_client import redis_errors, replicated, script, text_list, text_map
 from stentor.store import EVENTS_KEPT
 
 #: What clients may ask of a bulk, and when.
@@ -43,24 +43,24 @@ class BulkStore:
         RedisUnavailable: from every method, when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis, *, retention_s: int) -> None:
+    def __init__(self, client: redis.Redis, *, retention_s: int, replicas: int = 0) -> None:
+        """With ``replicas``, so many must have a bulk before it is put down."""
         self._client = client
         self._retention_s = retention_s
+        self._replicas = replicas
+        self._create = script(client, "bulk_create")
         self._move = script(client, "bulk_move")
         self._checked = script(client, "bulk_checked")
 
     def create(self, bulk: Bulk) -> Bulk:
         """Put a bulk down whose file lies in S3; one of this id that is there already stays as it is."""
-        with redis_errors():
-            if self._client.exists(keys.bulk(bulk.id)):
-                return self.find(bulk.id) or bulk
-            pipe = self._client.pipeline(transaction=True)
-            pipe.hset(keys.bulk(bulk.id), items=to_items(bulk))
-            pipe.zadd(keys.bulks(bulk.owner), {bulk.id: 0})
-            # The feeder sees to it that the file is checked, should the word about it be lost.
-            pipe.sadd(keys.ACTIVE_BULKS, bulk.id)
-            pipe.execute()
-        return bulk
+        new = replicated(
+            self._create,
+            self._replicas,
+            keys=[keys.bulk(bulk.id), keys.bulks(bulk.owner), keys.ACTIVE_BULKS],
+            args=[bulk.id, *to_items(bulk)],
+        )
+        return bulk if new else self.find(bulk.id) or bulk
 
     def glance(self, bulk_id: str) -> Bulk | None:
         """The bulk as it is now, without the report on its file, which may be long; None if there is none."""

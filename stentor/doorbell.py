@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import celery
 import redis
 from kombu.exceptions import OperationalError
 
 from stentor import keys
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import redis_errors
+from stentor.redis_client import SENTINEL_TIMEOUT_S, redis_errors
+from stentor.redis_url import sentinels_of
 from stentor.settings import Settings
 
 SYNTHESIS_QUEUE = "synthesis"
@@ -48,7 +51,15 @@ def create_celery(settings: Settings) -> celery.Celery:
 
     ``broker_transport_options.socket_*`` keep a sender from hanging on a Redis that is away.
     """
-    app = celery.Celery("stentor", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    url = settings.redis_url.get_secret_value()
+    known = sentinels_of(url)
+    app = celery.Celery("stentor", broker=known.broker_url if known else url, set_as_current=False)
+    sentinel: dict[str, Any] = {}
+    if known:
+        timeouts = {"socket_connect_timeout": SENTINEL_TIMEOUT_S, "socket_timeout": SENTINEL_TIMEOUT_S}
+        sentinel = {"master_name": known.master, "sentinel_kwargs": {**timeouts, **known.sentinel_options}}
+    if known and known.tls:
+        app.conf.broker_use_ssl = known.tls_options
     app.conf.update(
         broker_connection_retry_on_startup=True,
         broker_transport_options={
@@ -57,6 +68,7 @@ def create_celery(settings: Settings) -> celery.Celery:
             "socket_connect_timeout": 5,
             "socket_timeout": 30,
             "socket_keepalive": True,
+            **sentinel,
         },
         task_default_queue=IO_QUEUE,
         task_ignore_result=True,

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from stentor.errors import RedisUnavailable
+from stentor.redis_url import Sentinels, sentinels_of
 from stentor.settings import Settings
 
 #: Seconds until an attempt to connect is given up. Redis on the same network answers in milliseconds.
 CONNECT_TIMEOUT_S = 3
+#: The same for a sentinel: there are others to ask.
+SENTINEL_TIMEOUT_S = 1
 #: Seconds until an answer is given up; `appendfsync always` on a slow disk has been seen to take one.
 ANSWER_TIMEOUT_S = 10
+#: How long replicas may take to have a write. On the same network that takes a millisecond.
+REPLICAS_TIMEOUT_MS = 3000
 #: First line of a script that uses the functions of ``shared.lua``.
 SHARED = "--!shared"
 
@@ -28,15 +34,27 @@ def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = A
 
     Every write of ours may be sent twice without harm (see ``stentor/lua``), so that trying again is safe.
     """
-    return redis.Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        decode_responses=True,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=answer_timeout_s,
-        socket_keepalive=True,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
-    )
+    url = settings.redis_url.get_secret_value()
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries)
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": answer_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+        "retry": retry,
+    }
+    known = sentinels_of(url)
+    return redis.Redis.from_url(url, **options) if known is None else _master(known, options)
+
+
+def _master(known: Sentinels, options: Mapping[str, Any]) -> redis.Redis:
+    """A client that asks the sentinels for the master whenever it connects."""
+    timeouts = {"socket_connect_timeout": SENTINEL_TIMEOUT_S, "socket_timeout": SENTINEL_TIMEOUT_S}
+    sentinel = Sentinel(known.hosts, sentinel_kwargs={**timeouts, **known.sentinel_options})  # type: ignore[no-untyped-call]
+    login = {"db": known.db, "username": known.username, "password": known.password}
+    made: redis.Redis = sentinel.master_for(known.master, ssl=known.tls, **login, **known.tls_options, **options)  # type: ignore[no-untyped-call]
+    return made
 
 
 def script(client: redis.Redis, name: str) -> Script:
@@ -48,6 +66,27 @@ def script(client: redis.Redis, name: str) -> Script:
 
 def _lua(name: str) -> str:
     return resources.files("stentor").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def replicated(called: Script, replicas: int, *, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    """What a script answered, when so many replicas of Redis have what it wrote, too.
+
+    Raises:
+        RedisUnavailable: fewer have it in time. The master has it all the same; calling again does no harm.
+    """
+    with redis_errors():
+        if not replicas:
+            return called(keys=keys, args=args)
+        # WAIT is about what its own connection has written; in a pipeline that is the same one.
+        pipe = called.registered_client.pipeline(transaction=False)
+        called(keys=keys, args=args, client=pipe)
+        pipe.wait(replicas, REPLICAS_TIMEOUT_MS)
+        answer, reached = pipe.execute()
+    if reached < replicas:
+        raise RedisUnavailable(
+            f"{reached} replicas of Redis have what was written; STENTOR_REDIS_REPLICAS is {replicas}"
+        )
+    return answer
 
 
 def text_map(answer: object) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import Field, SecretStr
 
 from stentor.errors import SettingInvalid, SettingUnknown
+from stentor.redis_url import sentinels_of
 from stentor.windows import Windows
 
 PREFIX = "STENTOR_"
@@ -23,7 +24,6 @@ CLIENT_VARIABLES = frozenset({"STENTOR_API_URL", "STENTOR_API_KEY", "STENTOR_DAT
 HTTP_URL = r"^https?://[^/\s]+"
 #: A number of requests in a span of time.
 RATE = r"^[1-9]\d{0,8}/(second|minute|hour|day)$"
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -34,7 +34,14 @@ class Settings(pydantic.BaseModel):
 
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
-        description="Where Redis or Valkey answers; may hold a password.",
+        description="Where Redis or Valkey answers; may hold a password. With TLS `rediss://host:6380/0`; sentinels as "
+        "`redis+sentinel://user:password@host1:26379,host2:26379/master/0`.",
+    )
+    redis_replicas: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Replicas of Redis that must have a job before it is accepted: 1 where one may take over.",
     )
     s3_endpoint: str = Field("http://127.0.0.1:8333", description="Where S3 answers.", pattern=HTTP_URL)
     s3_public_endpoint: str | None = Field(
@@ -218,8 +225,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("redis_url")
     @classmethod
     def _has_a_scheme_that_redis_knows(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(REDIS_SCHEMES):
-            raise ValueError(f"a URL is wanted that begins with {', '.join(REDIS_SCHEMES)}")
+        sentinels_of(url.get_secret_value())
         return url
 
     @pydantic.field_validator("webhook_allow")

@@ -17,7 +17,7 @@ from stentor.errors import JobNotFound, JobSettled, LimitError, TooManyWaiting
 from stentor.job import QUEUED, STATES, Job
 from stentor.lanes import Lane, LaneState
 from stentor.record import from_fields, to_items
-from stentor.redis_client import redis_errors, script, text_map
+from stentor.redis_client import redis_errors, replicated, script, text_map
 from stentor.usage import too_many_chars
 
 #: Outcomes kept for requests that wait. One that reads slower than this many outcomes looks at its job anyway.
@@ -41,9 +41,11 @@ class JobStore:
         RedisUnavailable: from every method, when Redis does not answer; nothing is half-written then.
     """
 
-    def __init__(self, client: redis.Redis, *, retention_s: int) -> None:
+    def __init__(self, client: redis.Redis, *, retention_s: int, replicas: int = 0) -> None:
+        """With ``replicas``, so many must have the jobs before a submission returns."""
         self._client = client
         self._retention_s = retention_s
+        self._replicas = replicas
         self._submit = script(client, "submit")
         self._cancel = script(client, "cancel")
 
@@ -59,7 +61,9 @@ class JobStore:
             DailyCharsExceeded, TooManyWaiting: the key may not have so many.
         """
         with redis_errors():
-            answer = self._submit(
+            answer = replicated(
+                self._submit,
+                self._replicas,
                 keys=[keys.LANES, keys.queue(SYNTHESIS_QUEUE), keys.DEVICES],
                 args=[
                     keys.GROUP,

@@ -40,10 +40,12 @@ class Rooms:
         self.port = chosen_port(0, "127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")}
-        self._environ = {**kept, **near.environ, **environ}
+        # A neighbour that is elsewhere takes the place of the one that was started.
+        own = {name: value for name, value in near.environ.items() if name.removesuffix("_FILE") not in environ}
+        self._environ = {**kept, **own, **environ}
         self._folder = folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.settings = Settings.from_environ(near.environ)
+        self.settings = Settings.from_environ({**own, **environ})
         Storage(self.settings).ensure_bucket()
         with contextlib.closing(connect(self.settings)) as client:
             self.key = KeyStore(client).create(owner="acme", name="tests")

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from stentor import devices, keys
 from stentor.embedded.directory import DataDir
 from stentor.embedded.process import Spec, passed_on
 from stentor.errors import StentorError
+from stentor.redis_client import connect
 from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
 
 Ready = Callable[[int], bool]
@@ -40,13 +39,7 @@ class Rooms:
         self._settings = settings
         self._data_dir = data_dir
         self._environ = {name: value for name, value in environ.items() if name not in CLIENT_VARIABLES}
-        self._redis = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            decode_responses=True,
-            socket_connect_timeout=PROBE_S,
-            socket_timeout=PROBE_S,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = connect(settings, retries=0, answer_timeout_s=PROBE_S)
 
     def close(self) -> None:
         """Close the probes' connection."""
