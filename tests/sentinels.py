@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -74,7 +75,8 @@ class Trio:
         """The port of the server that the sentinels take for the master."""
         for port in self.sentinels:
             with contextlib.suppress(redis.RedisError):
-                return int(self.ask(port).sentinel_master(MASTER)["port"])
+                state: Any = self.ask(port).sentinel_master(MASTER)
+                return int(state["port"])
         raise AssertionError("no sentinel answers")
 
     def kill(self, port: int) -> None:
@@ -91,7 +93,7 @@ class Trio:
     def _ready(self, port: int) -> bool:
         with contextlib.suppress(redis.RedisError):
             sentinel = redis.Redis(port=port, password=SENTINEL_PASSWORD, decode_responses=True, socket_timeout=2)
-            state = sentinel.sentinel_master(MASTER)
+            state: Any = sentinel.sentinel_master(MASTER)
             return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 2)
         return False
 
