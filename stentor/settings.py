@@ -194,7 +194,7 @@ class Settings(pydantic.BaseModel):
         300,
         ge=0,
         description="A GPU that has spoken nothing for this long is to get low clocks, in seconds; 0 leaves clocks "
-        "alone. This release decides and does not act.",
+        "alone.",
     )
     dwell_s: float = Field(
         300,
