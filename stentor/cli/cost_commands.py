@@ -12,6 +12,7 @@ from stentor.cli import day_picture, exit_codes, output
 from stentor.cli.finding import find_api
 from stentor.cli.key_commands import Since
 from stentor.client import Client
+from stentor.usage import today
 
 #: Tricks, as the API names them, and as people read them.
 TRICKS = {"clocks": "lower clocks", "unloading": "unloading", "merging": "merging", "total": "all three"}
@@ -28,7 +29,7 @@ TRICKS = {"clocks": "lower clocks", "unloading": "unloading", "merging": "mergin
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")
 @click.option(
-    "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw a day into this file instead of the tables."
+    "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw a day into this file, and print no tables."
 )
 @click.option("--day", type=Since(), help="The day to draw.  [default: today]")
 def cost(
@@ -44,7 +45,7 @@ def cost(
     if day is not None and png is None:
         raise click.UsageError("--day says which day to draw; name a file with --png")
     if png is not None:
-        since = until = day or Since().convert("0d" if day is None else "", None, None)
+        since = until = day or today()
     with Client(*find_api()) as client:
         found = client.cost(
             since=since,
@@ -111,10 +112,11 @@ def _facts(total: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _saved(saved: dict[str, Any]) -> tuple[str, ...]:
-    of_devices = (saved["device_s"], saved["device_money"]) if "device_s" in saved else (None, None)
-    hours, money = of_devices
-    shown = "" if "device_s" not in saved else _number(None if hours is None else hours / 3600)
-    return _number(saved["kwh"]), _number(saved["energy_money"]), shown, "" if money is None else _number(money)
+    energy = (_number(saved["kwh"]), _number(saved["energy_money"]))
+    if "device_s" not in saved:
+        return *energy, "", ""
+    device_s = saved["device_s"]
+    return *energy, _number(None if device_s is None else device_s / 3600), _number(saved["device_money"])
 
 
 def _device(device: dict[str, Any]) -> tuple[str, ...]:

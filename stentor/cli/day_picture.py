@@ -11,7 +11,6 @@ from stentor.bill import SLOT_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Inches: width, height of a device, and of the title and legend; and dots per inch.
 WIDTH, HEIGHT, HEAD, DPI = 12.0, 4.2, 0.9, 110
@@ -48,7 +47,8 @@ def draw(slots: Sequence[dict[str, Any]], *, day: date, path: Path) -> None:
         _states(rows[2 * number + 1][0], own)
     rows[-1][0].set(xlim=(0, HOURS), xticks=range(0, HOURS + 1, 2), xlabel="hour of the day (UTC)")
     figure.suptitle(f"Devices on {day.isoformat()} (UTC), by ten minutes")
-    _legend(figure, rows[0][0], rows[1][0])
+    bars, labels = rows[1][0].get_legend_handles_labels()
+    figure.legend(bars, labels, loc="outside lower center", ncols=len(BARS), frameon=False)
     figure.savefig(path, format="png")
 
 
@@ -65,7 +65,7 @@ def _power(axes: Axes, slots: Sequence[dict[str, Any]], device: str) -> None:
     for at, name, colour, label in ((axes, "watts", WATTS, "power"), (clocks, "clock_mhz", CLOCKS, "clock")):
         edges, values = _steps(slots, name)
         at.stairs(values, edges, baseline=None, color=colour, label=label, linewidth=1.6, alpha=0.9)
-        at.set_ylim(0, 1.15 * max((value for value in values if value == value), default=1.0))  # noqa: PLR0124 - NaN
+        at.set_ylim(0, 1.15 * max((slot[name] for slot in slots if slot[name]), default=1.0))
         at.tick_params(axis="y", labelcolor=colour)
     axes.set_ylabel("mean power, W", color=WATTS)
     clocks.set_ylabel("SM clock, MHz", color=CLOCKS)
@@ -93,10 +93,3 @@ def _states(axes: Axes, slots: Sequence[dict[str, Any]]) -> None:
     axes.set(ylabel="minutes of ten", ylim=(0, SLOT_S / 60), yticks=range(0, SLOT_S // 60 + 1, 2))
     axes.set_axisbelow(True)
     axes.grid(alpha=0.3, axis="x")
-
-
-def _legend(figure: Figure, power: Axes, states: Axes) -> None:
-    """One legend for all devices, below the title."""
-    bars, labels = states.get_legend_handles_labels()
-    lines = [axes.patches[0] for axes in power.figure.axes[:0]]
-    figure.legend([*bars, *lines], labels, loc="outside lower center", ncols=len(BARS), frameon=False)
