@@ -72,7 +72,7 @@ class Seen:
 
 
 def _rest(status: DeviceStatus, *, low: bool) -> str:
-    if status.state in (STARTING, FAILED):
+    if status.state in (STARTING, FAILED) or status.loading_at is not None:
         return bill.STARTING
     if status.state == UNLOADED:
         return bill.UNLOADED_LOW if low else bill.UNLOADED
@@ -209,7 +209,9 @@ def _unknown(begin: float, end: float) -> Part:
 def _parts(before: Seen, now: Seen) -> list[Part]:
     """The time between as one part, or as two, cut where something changed last."""
     turned = before.at < now.status.state_at < now.at
-    moments = [at for at in (now.status.state_at, now.clocks_at) if before.at < at < now.at]
+    status = now.status
+    changes = (status.state_at, now.clocks_at, status.loading_at or 0.0, status.loaded_at or 0.0)
+    moments = [at for at in changes if before.at < at < now.at]
     busy_then, busy_now = before.status.state == BUSY, now.status.state == BUSY
     if not moments:
         likely = busy_now or (busy_then and now.status.state_at > before.at)

@@ -57,6 +57,8 @@ class DeviceStatus:
     loaded_at: float | None = None
     load_s: float | None = None
     spoke_at: float | None = None
+    #: Since when a model is being loaded; None when none is.
+    loading_at: float | None = None
     #: The GPU, by its NVML UUID; None for a device that is none, or where NVML does not answer.
     gpu: str | None = None
     #: What went wrong, while ``state`` is ``failed``.

@@ -173,11 +173,12 @@ class Device:
             threading.Thread(target=quality.warm_up, name="warm-up", daemon=True).start()
 
     def _tell_model(self) -> None:
-        """Say which model is here now. ``loaded_at`` is of the one that was used last."""
+        """Say which model is here now, or on its way. ``loaded_at`` is of the one that was used last."""
         model = next(iter(self._residency.resident), None)
         loaded = self._residency.loaded(model)
         came: dict[str, Any] = {"loaded_at": loaded.at, "load_s": loaded.took_s} if loaded else {}
-        self._heartbeat.say(**{"model": model, "loaded_at": None, "load_s": None, **came})
+        loading_at = self._residency.loading_at
+        self._heartbeat.say(**{"model": model, "loading_at": loading_at, "loaded_at": None, "load_s": None, **came})
 
     def _begins(self) -> None:
         """There is something to speak. A doorbell behind which nothing waits leaves the device as idle as it was."""

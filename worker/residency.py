@@ -45,7 +45,7 @@ class Residency:
         resident: Callable[[], int] = resident_bytes,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``changed`` is called when a model has come or gone."""
+        """``changed`` is called when a model has come or gone, and when loading one begins and ends."""
         self.memory_limit_bytes = round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
         #: The GPU's UUID; None where there is none, or NVML does not tell.
         self.gpu = _gpu(device)
@@ -58,6 +58,8 @@ class Residency:
         #: The one that was used last comes last.
         self._resident: dict[str, Engine] = {}
         self._loaded: dict[str, Loaded] = {}
+        #: Since when a model is being loaded, seconds since the epoch; None when none is.
+        self.loading_at: float | None = None
         #: Whether this process is as light as one can be: no model, and none of the libraries that models need.
         self.light = True
 
@@ -105,7 +107,13 @@ class Residency:
             raise ModelUnavailable(f"no engine on this device has model {model!r}; it has {', '.join(self.models)}")
         if model not in self._resident:
             self._make_room(self.engines[model])
-            self._load(model, self.engines[model])
+            self.loading_at = time.time()
+            self._changed()
+            try:
+                self._load(model, self.engines[model])
+            finally:
+                self.loading_at = None
+                self._changed()
         self._resident[model] = self._resident.pop(model)
         return self._resident[model]
 
@@ -141,7 +149,6 @@ class Residency:
         took_s = round(time.monotonic() - started, 3)
         self._loaded[model] = Loaded(at=time.time(), took_s=took_s)
         _log.info("model_loaded", model=model, device=self._device, took_s=took_s)
-        self._changed()
 
     def _check_resident(self) -> None:
         """On a CPU nothing else enforces the cap; a process beyond it before it spoke would be replaced for ever."""

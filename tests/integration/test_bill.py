@@ -146,6 +146,17 @@ def test_a_woken_device_is_starting_until_it_has_spoken(device: Metered) -> None
     assert seconds(charged(device)) == {"busy": 2, "idle": 3, "starting": 6, "unloaded": 10}
 
 
+def test_a_model_that_is_loaded_before_its_text_comes_is_starting(device: Metered) -> None:
+    """So it is before a window ends: the device is still called unloaded."""
+    device.turn(UNLOADED, model=None)
+    device.spend(10, watts=25)
+    device.turn(UNLOADED, loading_at=device.now)
+    device.spend(6.5, watts=80)
+    device.turn(IDLE, model="m", loading_at=None, loaded_at=device.now)
+    device.spend(3.5, watts=60)
+    assert seconds(charged(device)) == {"idle": 3.5, "starting": 6.5, "unloaded": 10}
+
+
 def test_a_gap_is_time_of_which_nobody_knows(device: Metered) -> None:
     device.spend(10, watts=60)
     device.spend(100, watts=70, tick_s=100)
