@@ -15,6 +15,9 @@ from stentor.passes import NAMES
 
 #: Passes from which on a curve is fitted: fewer are mostly their own noise.
 LEAST_PASSES: Final = 10
+#: A state whose power was never measured counts as idle if it took no more than this share of the time: a second of low
+#: clocks, never for a whole tick, would otherwise leave the power of all passes unknown.
+SLIVER: Final = 0.001
 
 FORMULAS: Final[Mapping[str, str]] = {
     "always_on": "The same texts, each in a pass of its own, on a model that is never unloaded, at normal clocks: "
@@ -29,7 +32,8 @@ FORMULAS: Final[Mapping[str, str]] = {
     "row of a pass, p: its padded cost), merging.device_s is what its rows alone would have taken, a x rows + (b + c) "
     "x cost of all rows, less what the passes took, a x passes + b x sum of l + c x sum of p.",
     "watts": "The joules over the seconds of ticks that lay in one state from end to end, in the whole period. Of "
-    "busy: all joules of known states, less those of other states by their watts, over the busy seconds.",
+    "busy: all joules of known states, less those of other states by their watts, over the busy seconds. A state that "
+    "took no more than a thousandth of the time and was never measured counts as idle.",
     "seconds": "In these formulas: those whose energy was measured. device_s of unloading is all time without a model "
     "on the device; of clocks it is 0.",
     "money": "energy_money is kWh x price_kwh; device_money is hours x price_gpu_hour. What is saved of device time is "
@@ -47,9 +51,12 @@ class Watts:
 
     by_state: Mapping[str, float | None]
     reasons: Mapping[str, str]
+    #: States that count as idle (see ``SLIVER``).
+    slivers: frozenset[str] = frozenset()
 
     def __getitem__(self, state: str) -> float | None:
-        return self.by_state[state]
+        """The power that the state is reckoned with."""
+        return self.by_state[IDLE if state in self.slivers else state]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,10 +117,18 @@ def watts(amounts: Mapping[str, float]) -> Watts:
         found[state] = amounts.get(f"pure_j:{state}", 0.0) / pure_s if pure_s > 0 else None
         if found[state] is None:
             reasons[state] = _why_not_measured(amounts, state)
-    busy_w = _busy_w(amounts, found)
+    slivers = frozenset(state for state, power_w in found.items() if power_w is None and _is_sliver(amounts, state))
+    reasons |= {state: f"{reasons[state]}; so short a time counts as idle" for state in slivers}
+    busy_w = _busy_w(amounts, {state: found[IDLE if state in slivers else state] for state in found})
     if isinstance(busy_w, str):
         reasons[BUSY] = busy_w
-    return Watts(by_state={BUSY: None if isinstance(busy_w, str) else busy_w, **found}, reasons=reasons)
+    by_state = {BUSY: None if isinstance(busy_w, str) else busy_w, **found}
+    return Watts(by_state=by_state, reasons=reasons, slivers=slivers)
+
+
+def _is_sliver(amounts: Mapping[str, float], state: str) -> bool:
+    measured = sum(measured_s(amounts, one) for one in STATES)
+    return 0 < measured_s(amounts, state) <= SLIVER * measured
 
 
 def _why_not_measured(amounts: Mapping[str, float], state: str) -> str:
@@ -185,7 +200,7 @@ def savings(amounts: Mapping[str, float], power: Watts, fitted: Sequence[Curve],
 
 def _clocks(amounts: Mapping[str, float], power: Watts) -> Saved:
     idle = (measured_s(amounts, IDLE_LOW), IDLE, IDLE_LOW)
-    there = (UNLOADED, UNLOADED_LOW) if power[UNLOADED] is not None else (IDLE, IDLE_LOW)
+    there = (UNLOADED, UNLOADED_LOW) if power.by_state[UNLOADED] is not None else (IDLE, IDLE_LOW)
     energy_j, reason = _sum([idle, (measured_s(amounts, UNLOADED_LOW), *there)], power)
     return _unless_unmeasured(
         Saved(energy_j=energy_j, device_s=0.0, reason=reason), amounts, of=(IDLE_LOW, UNLOADED_LOW)
@@ -196,7 +211,7 @@ def _unloading(amounts: Mapping[str, float], power: Watts, *, unloads: bool) -> 
     low_s = measured_s(amounts, UNLOADED_LOW)
     terms = [
         (measured_s(amounts, UNLOADED), IDLE, UNLOADED),
-        (low_s, IDLE, UNLOADED) if power[UNLOADED] is not None else (low_s, IDLE_LOW, UNLOADED_LOW),
+        (low_s, IDLE, UNLOADED) if power.by_state[UNLOADED] is not None else (low_s, IDLE_LOW, UNLOADED_LOW),
         (measured_s(amounts, STARTING) if unloads else 0.0, IDLE, STARTING),
     ]
     energy_j, reason = _sum(terms, power)

@@ -136,6 +136,19 @@ def test_passes_shorter_than_a_tick_are_what_is_left_of_mixed_ticks() -> None:
     assert device.figures.energy_by_state_j["idle"] == pytest.approx(175 * 60)
 
 
+def test_a_moment_of_low_clocks_that_was_no_whole_tick_leaves_the_rest_known() -> None:
+    """It counts as idle: a second in four hours."""
+    seconds = {state: spent_s for state, spent_s in SECONDS.items() if state not in {"idle_low", "unloaded_low"}}
+    moment = {**pure({**seconds, "idle": 14_000.0}), **SPOKEN, "s:idle_low": 0.5}
+    moment |= {"mixed_s:idle_low": 0.5, "mixed_s:busy": 0.5, "mixed_j": 0.5 * 60 + 0.5 * 300}
+    (device,) = bill(a_record(moment)).devices
+    assert device.watts.by_state["idle_low"] is None
+    assert device.watts.reasons["idle_low"].endswith("so short a time counts as idle")
+    assert device.watts["busy"] == pytest.approx(300)
+    assert device.figures.savings.clocks.energy_j == 0
+    assert device.figures.savings.merging.energy_j == pytest.approx(SAVED_S * 240)
+
+
 def test_what_was_never_measured_is_unknown_and_says_why() -> None:
     """A CPU: it speaks, and nobody measures its energy."""
     amounts = {"s:busy": BUSY_S, "s:idle": 1000.0, "s:unloaded": 500.0, "audio_s": 1800.0, **SPOKEN}
