@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stentor import keys
@@ -36,7 +37,7 @@ def rooms(programs: None, gpus: StubGpus, tmp_path_factory: pytest.TempPathFacto
     """An API and a device on the simulated GPU; each test starts its scheduler."""
     environ = {
         **gpus.environ,
-        "STENTOR_SIMULATED": "l4",
+        "STENTOR_SIMULATED": "l4*20",
         "STENTOR_DEFAULT_VOICE": "simulated-l4",
         "STENTOR_IDLE_CLOCKS_S": "1",
         "STENTOR_DWELL_S": "0",
@@ -65,8 +66,7 @@ def clocks_are(gpus: StubGpus, wanted: tuple[int, int], timeout_s: float = 15.0)
 
 def heir_of(pid: int) -> int:
     """The one child of the scheduler that reads its pipe."""
-    done = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
-    (found,) = [line.split()[0] for line in done.stdout.splitlines() if "scheduler.heir" in line]
+    (found,) = [child.pid for child in psutil.Process(pid).children() if "scheduler.heir" in child.cmdline()]
     return int(found)
 
 
