@@ -246,7 +246,8 @@ class ClockKeeper:
         self._gpus.look(now)
         if self._gpus.uuids:
             _log.warning("leases_unknown", reason=why, gpus=self._gpus.uuids)
-        return all([self._reset(gpu, now, "nobody knows whether they were left low") for gpu in self._gpus.uuids])
+        refused = [gpu for gpu in self._gpus.uuids if not self._reset(gpu, now, "they may have been left low")]
+        return not refused
 
     def _read(self) -> None:
         self._left |= self._leases.all() - self._low
