@@ -15,6 +15,7 @@ from stentor import keys
 from stentor.doorbell import Doorbell, create_celery
 from stentor.job import Job, new_id
 from stentor.lanes import Lane
+from stentor.redis_client import text_list, text_map
 from stentor.settings import Settings
 from stentor.store import JobStore
 from tests.day.device import Device
@@ -104,7 +105,7 @@ class World:
     def _expire(self) -> None:
         """Let the virtual time since the last tick go by for what expires."""
         passed_s, self._expired_at = self.now - self._expired_at, self.now
-        names = [*LEASES, *(keys.ordered(device) for device in self._client.smembers(keys.DEVICES))]
+        names = [*LEASES, *(keys.ordered(device) for device in text_list(self._client.smembers(keys.DEVICES)))]
         pipe = self._client.pipeline(transaction=False)
         for name in names:
             pipe.pttl(name)
@@ -118,7 +119,7 @@ class World:
 @contextlib.contextmanager
 def quick_redis(client: redis.Redis) -> Iterator[None]:
     """Within, Redis does not wait for the disk at each write: nobody restarts it in a compressed day."""
-    before = client.config_get("appendfsync")["appendfsync"]
+    before = text_map(client.config_get("appendfsync"))["appendfsync"]
     client.config_set("appendfsync", "everysec")
     try:
         yield
