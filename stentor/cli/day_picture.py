@@ -48,7 +48,7 @@ def draw(slots: Sequence[dict[str, Any]], *, day: date, path: Path) -> None:
         _states(rows[2 * number + 1][0], own)
     rows[-1][0].set(xlim=(0, HOURS), xticks=range(0, HOURS + 1, 2), xlabel="hour of the day (UTC)")
     figure.suptitle(f"Devices on {day.isoformat()} (UTC), by ten minutes")
-    _legend(figure, rows[0][0], rows[1][0])
+    _legend(figure, rows[1][0])
     figure.savefig(path, format="png")
 
 
@@ -95,8 +95,7 @@ def _states(axes: Axes, slots: Sequence[dict[str, Any]]) -> None:
     axes.grid(alpha=0.3, axis="x")
 
 
-def _legend(figure: Figure, power: Axes, states: Axes) -> None:
-    """One legend for all devices, below the title."""
+def _legend(figure: Figure, states: Axes) -> None:
+    """One legend for all devices, below them; power and clock have axes of their colours."""
     bars, labels = states.get_legend_handles_labels()
-    lines = [axes.patches[0] for axes in power.figure.axes[:0]]
-    figure.legend([*bars, *lines], labels, loc="outside lower center", ncols=len(BARS), frameon=False)
+    figure.legend(bars, labels, loc="outside lower center", ncols=len(BARS), frameon=False)
