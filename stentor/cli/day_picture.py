@@ -67,6 +67,8 @@ def _power(axes: Axes, slots: Sequence[dict[str, Any]], device: str) -> None:
         at.stairs(values, edges, baseline=None, color=colour, label=label, linewidth=1.6, alpha=0.9)
         at.set_ylim(0, 1.15 * max((slot[name] for slot in slots if slot[name]), default=1.0))
         at.tick_params(axis="y", labelcolor=colour)
+        if all(slot[name] is None for slot in slots):
+            at.set_yticks([])
     axes.set_ylabel("mean power, W", color=WATTS)
     clocks.set_ylabel("SM clock, MHz", color=CLOCKS)
     if all(slot["watts"] is None for slot in slots):
