@@ -119,18 +119,19 @@ class ClockKeeper:
 
     # --- ticks
 
-    def start(self, now: float) -> None:
-        """Give back what an earlier run left low, before anything else.
+    def start(self, now: float) -> bool:
+        """Give back what an earlier run left low, before anything else. Whether nothing may be low any more.
 
         Without Redis nobody knows what that is; then all GPUs are reset.
         """
         try:
             self._read()
         except RedisUnavailable as exc:
-            self._reset_all(now, exc.detail)
+            return self._reset_all(now, exc.detail)
         if self._left:
             self._gpus.look(now)
             self._reset_left(now)
+        return not self._left
 
     def look(self, statuses: Sequence[DeviceStatus], now: float) -> None:
         """Take note of the devices, and read their GPUs.
@@ -181,15 +182,14 @@ class ClockKeeper:
             self.give_back("Redis is away", now)
         self._tell_heir()
 
-    def give_back(self, reason: str, now: float | None = None) -> bool:
-        """Reset what is low. Whether nothing is low any more."""
+    def give_back(self, reason: str, now: float | None = None) -> None:
+        """Reset what is low."""
         now = time.time() if now is None else now
         for gpu in sorted(self._low):
             self._raise(gpu, now, reason)
         self._reset_left(now)
         with contextlib.suppress(RedisUnavailable):
             self._end_leases()
-        return not self._low | self._left
 
     def close(self) -> None:
         """Give all back, and let the heir go."""
@@ -242,12 +242,12 @@ class ClockKeeper:
             if self._reset(gpu, now, "they were left low"):
                 self._left.discard(gpu)
 
-    def _reset_all(self, now: float, why: str) -> None:
+    def _reset_all(self, now: float, why: str) -> bool:
         self._gpus.look(now)
         if self._gpus.uuids:
             _log.warning("leases_unknown", reason=why, gpus=self._gpus.uuids)
-        for gpu in self._gpus.uuids:
-            self._reset(gpu, now, "nobody knows whether they were left low")
+        refused = [gpu for gpu in self._gpus.uuids if not self._reset(gpu, now, "they may have been left low")]
+        return not refused
 
     def _read(self) -> None:
         self._left |= self._leases.all() - self._low
@@ -344,9 +344,7 @@ class ClockKeeper:
 def give_back(client: redis.Redis, settings: Settings) -> bool:
     """Reset what a scheduler of this host left low, or all GPUs if Redis is away; whether nothing is low any more."""
     keeper = ClockKeeper(client, settings)
-    now = time.time()
-    keeper.start(now)
     try:
-        return keeper.give_back("it was asked for", now)
+        return keeper.start(time.time())
     finally:
         keeper.close()

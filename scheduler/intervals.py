@@ -208,20 +208,20 @@ def _unknown(begin: float, end: float) -> Part:
 
 def _parts(before: Seen, now: Seen) -> list[Part]:
     """The time between as one part, or as two, cut where something changed last."""
-    turned = before.at < now.status.state_at < now.at
     status = now.status
+    turned = before.at < status.state_at <= now.at
+    # Clocks are set in a tick, and so the tick before it was spent at the others from end to end.
     changes = (status.state_at, now.clocks_at, status.loading_at or 0.0, status.loaded_at or 0.0)
-    moments = [at for at in changes if before.at < at < now.at]
+    moments = [at for at in changes if before.at < at <= now.at]
     busy_then, busy_now = before.status.state == BUSY, now.status.state == BUSY
     if not moments:
         likely = busy_now or (busy_then and now.status.state_at > before.at)
         return [Part(begin=before.at, end=now.at, rest=now.rest, likely=likely)]
     cut = max(moments)
-    return [
-        # A device that is idle, and was, may have been busy in between.
-        Part(begin=before.at, end=cut, rest=before.rest, likely=busy_then or (turned and now.status.state == IDLE)),
-        Part(begin=cut, end=now.at, rest=now.rest, likely=busy_now),
-    ]
+    # A device that is idle, and was, may have been busy in between.
+    likely = busy_then or (turned and now.status.state == IDLE)
+    parts = [Part(begin=before.at, end=cut, rest=before.rest, likely=likely)]
+    return parts if cut == now.at else [*parts, Part(begin=cut, end=now.at, rest=now.rest, likely=busy_now)]
 
 
 def _energy(before: Seen, now: Seen, *, sharers: int) -> tuple[float | None, str]:

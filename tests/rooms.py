@@ -30,6 +30,8 @@ ROOMS = {
     "io": ("worker", "--io", "--concurrency", "1"),
     "scheduler": ("scheduler",),
 }
+#: Those that only some tests start.
+MORE_ROOMS = {"gpu": ("worker", "--device", "cuda:0")}
 
 
 class Rooms:
@@ -52,7 +54,7 @@ class Rooms:
 
     def start(self, name: str, *, like: str | None = None, **environ: str) -> None:
         """Start a room; with ``like`` another one of that kind, on another machine if it is given another host."""
-        words = [word.format(port=self.port) for word in ROOMS[like or name]]
+        words = [word.format(port=self.port) for word in {**ROOMS, **MORE_ROOMS}[like or name]]
         with (self._folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "stentor.cli", *words]
             self.running[name] = subprocess.Popen(command, env={**self._environ, **environ}, stdout=log, stderr=log)

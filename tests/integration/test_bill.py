@@ -376,3 +376,23 @@ def test_a_clock_setting_in_a_tick_divides_it(device: Metered) -> None:
     bill = charged(device)
     assert seconds(bill) == {"idle": 0.25, "idle_low": 0.75}
     assert (bill["mixed_s:idle"], bill["mixed_j"]) == (0.25, 60)
+
+
+def test_clocks_that_are_set_in_a_tick_count_from_that_tick_on(device: Metered) -> None:
+    device.now, device.energy_j = AT + 1, 1060.0
+    device.set_clocks("low")
+    device.tick()
+    device.spend(1, watts=30)
+    bill = charged(device)
+    assert seconds(bill) == {"idle": 1, "idle_low": 1}
+    assert (bill["pure_j:idle"], bill["pure_j:idle_low"]) == (60, 30)
+
+
+def test_a_model_that_comes_for_a_text_ends_the_loading_when_it_comes(device: Metered) -> None:
+    device.turn(BUSY, model=None)
+    device.spend(1, watts=60)
+    device.turn(BUSY, model="m", loaded_at=AT + 1.25)
+    device.spend(1, watts=60)
+    device.turn(IDLE)
+    device.spend(1, watts=60)
+    assert seconds(charged(device)) == {"starting": 1.25, "idle": 1.75}

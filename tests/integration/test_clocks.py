@@ -396,7 +396,9 @@ def test_what_is_not_given_back_is_not_hidden(
     tick(keeper, "low")
     gpus.inject("reset_gpu", NO_PERMISSION)
     assert give_back(client, settings) is False
+    assert give_back(unreachable(settings), settings) is False
     gpus.inject("reset_gpu", 0)
+    assert give_back(unreachable(settings), settings) is True
 
 
 # --- the board

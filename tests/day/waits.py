@@ -1,0 +1,42 @@
+"""A backlog whose waits are those of virtual time: entries of lanes carry the server's real time."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import time
+from collections.abc import Callable
+
+import redis
+
+from stentor.lanes import LaneState
+from stentor.store import Backlog
+
+#: A moment after all real ones, in seconds since the epoch: before it everything has waited.
+_AFTER_ALL_S = 2.0**32
+
+
+class VirtualBacklog(Backlog):
+    """The backlog, told when it is and what was submitted when."""
+
+    def __init__(self, client: redis.Redis, *, lease_s: float, now: Callable[[], float]) -> None:
+        super().__init__(client, lease_s=lease_s)
+        self._now = now
+        self._real_ms: list[int] = [0]
+        self._virtual: list[float] = [now()]
+
+    def submits(self) -> None:
+        """Note that something is put into lanes next."""
+        self._real_ms.append(int(time.time() * 1000))
+        self._virtual.append(self._now())
+
+    def lanes(self, now_s: float) -> list[LaneState]:
+        """All lanes in which something waits, and how long in virtual time."""
+        return [
+            dataclasses.replace(state, oldest_wait_s=self._now() - self._came(state))
+            for state in super().lanes(_AFTER_ALL_S)
+        ]
+
+    def _came(self, state: LaneState) -> float:
+        came_ms = round((_AFTER_ALL_S - state.oldest_wait_s) * 1000)
+        return self._virtual[bisect.bisect_right(self._real_ms, came_ms) - 1]
