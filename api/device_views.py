@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.schemas import DeviceOut
@@ -21,27 +21,18 @@ def shown(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
         RedisUnavailable: Redis does not answer.
     """
     overrides = services().overrides.of(status.id for status in statuses)
-    wants, clocks = _boards({host_of(status.id) for status in statuses})
+    clocks = services().clocks.of({host_of(status.id) for status in statuses})
+    with redis_errors():
+        wants = text_map(services().client.hgetall(keys.WANTS))
     return [
         DeviceOut.of(
             status,
             override=overrides.get(status.id),
             want=_told(wants.get(status.id)),
-            clocks=_told(clocks.get(status.id)),
+            clocks=clocks.get(status.id),
         )
         for status in statuses
     ]
-
-
-def _boards(hosts: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What the policy wants of each device, and what the schedulers of these hosts say of its clocks."""
-    with redis_errors():
-        pipe = services().client.pipeline(transaction=False)
-        pipe.hgetall(keys.WANTS)
-        for host in sorted(hosts):
-            pipe.hgetall(keys.keeper(host))
-        wants, *keepers = (text_map(found) for found in pipe.execute())
-    return wants, {device_id: raw for found in keepers for device_id, raw in found.items()}
 
 
 def _told(raw: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, RootModel, Tag
 
+from stentor.clocks import ClocksReport
 from stentor.devices import DeviceStatus
 from stentor.formats import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
 from stentor.job import DEFAULT_SEED, MAX_SPEED, MIN_SPEED, Job
@@ -226,7 +227,7 @@ class DeviceOut(BaseModel):
         *,
         override: Override | None = None,
         want: Mapping[str, Any] = MappingProxyType({}),
-        clocks: Mapping[str, Any] = MappingProxyType({}),
+        clocks: ClocksReport | None = None,
     ) -> DeviceOut:
         """The device as clients see it, with what the schedulers have told of it."""
         return cls.model_validate(
@@ -236,8 +237,8 @@ class DeviceOut(BaseModel):
                 **{name: _time(getattr(status, name)) for name in ("started_at", "seen_at", "loaded_at", "spoke_at")},
                 "override": override and OverrideOut.of(override),
                 "reason": want.get("residency_reason"),
-                "clocks": clocks.get("state"),
-                "clocks_reason": clocks.get("reason") or want.get("clocks_reason"),
+                "clocks": clocks and clocks.state,
+                "clocks_reason": (clocks and clocks.reason) or want.get("clocks_reason"),
             }
         )
 

@@ -13,6 +13,7 @@ from api.outcomes import Outcomes
 from stentor.access import KeyStore
 from stentor.bill import BillStore
 from stentor.bulk_store import BulkStore
+from stentor.clocks import ClocksBoard
 from stentor.devices import DeviceRegistry
 from stentor.doorbell import Doorbell, create_celery
 from stentor.manifest import Results
@@ -47,6 +48,7 @@ class Services:
     recordings: RecordingStore
     devices: DeviceRegistry
     overrides: OverrideStore
+    clocks: ClocksBoard
     api_keys: KeyMemory
     key_store: KeyStore
     usage: UsageStore
@@ -75,6 +77,7 @@ class Services:
             recordings=RecordingStore(client),
             devices=DeviceRegistry(client, lease_s=settings.lease_s),
             overrides=OverrideStore(client),
+            clocks=ClocksBoard(client),
             api_keys=KeyMemory(key_store),
             key_store=key_store,
             usage=UsageStore(client),

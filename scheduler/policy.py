@@ -220,8 +220,9 @@ def _clocks(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
     wish = _wish(view, moment.now).clocks
     if wish in {LOW, NORMAL}:
         return wish, f"{_who(view)} wants it so"
-    if view.status.state in {BUSY, STARTING}:
-        return NORMAL, f"the device is {view.status.state}"
+    if view.status.state in {BUSY, STARTING} or view.status.loading_at is not None:
+        # A model that an order brings is loaded by a device that still is `unloaded`.
+        return NORMAL, "it loads its model" if view.status.loading_at else f"the device is {view.status.state}"
     work = moment.work_for(view.status)
     if work is not None and view.status.state != GONE:
         return NORMAL, work.words

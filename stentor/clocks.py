@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import redis
 
 from stentor import keys
+from stentor.record import from_json, to_json
 from stentor.redis_client import redis_errors, text_map
 
 #: Without a word for so long a scheduler is not there, in seconds; it writes every 5.
@@ -65,7 +65,7 @@ class ClocksBoard:
             pipe = self._client.pipeline(transaction=True)
             pipe.delete(key)
             if reports:
-                told = {device: json.dumps(dataclasses.asdict(report)) for device, report in reports.items()}
+                told = {device: to_json(report) for device, report in reports.items()}
                 pipe.hset(key, mapping=told)  # type: ignore[arg-type]
                 pipe.expire(key, BOARD_GOOD_FOR_S)
             pipe.execute()
@@ -73,7 +73,6 @@ class ClocksBoard:
 
 def _report(raw: str) -> ClocksReport | None:
     """None for what a scheduler of another release says in another way."""
-    with contextlib.suppress(ValueError, TypeError):
-        fields = json.loads(raw)
-        return ClocksReport(**{**fields, "context_left": tuple(fields["context_left"])})
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return from_json(ClocksReport, raw)
     return None

@@ -26,7 +26,7 @@
 | stentor:bulk:<id>:redo                  | set    | chunks in S3 whose failed rows are to be tried again |
 | stentor:bulk:<id>:lock:<work>           | string | who packs the archive, or joins the groups; expires |
 | stentor:bulks:<owner>                   | zset   | ids of the owner's bulks at score 0 |
-| stentor:bulks:active                    | set    | ids of bulks that the feeder has something to do for |
+| stentor:active_bulks                    | set    | ids of bulks that the feeder has something to do for |
 | stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
 | stentor:webhooks:<owner>                | hash   | endpoint id -> the endpoint as JSON |
 | stentor:outbox                          | stream | what is to be told: ``{type, id, owner}``; one group |
@@ -82,7 +82,7 @@ DELETED_RECORDINGS = "stentor:recording:deleted"
 API_KEYS = "stentor:keys"
 #: Prefix of all keys of Flask-Limiter.
 LIMITS_PREFIX = "stentor:limits"
-ACTIVE_BULKS = "stentor:bulks:active"
+ACTIVE_BULKS = "stentor:active_bulks"
 FEEDER = "stentor:feeder"
 OUTBOX = "stentor:outbox"
 DUE_ENDPOINTS = "stentor:endpoints:due"

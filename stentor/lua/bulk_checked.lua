@@ -2,7 +2,7 @@
 -- Take in what came of checking a bulk's file, unless the bulk was canceled meanwhile.
 --
 -- KEYS[1]  the bulk's hash
--- KEYS[2]  stentor:bulks:active
+-- KEYS[2]  stentor:active_bulks
 -- ARGV[1]  waiting, failed if the file was refused, or succeeded if it was to be checked and no more
 -- ARGV[2]  now, seconds since the epoch
 -- ARGV[3]  seconds for which a bulk that has ended is kept

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]  the bulk's hash
 -- KEYS[2]  index of the owner's bulks
--- KEYS[3]  stentor:bulks:active
+-- KEYS[3]  stentor:active_bulks
 -- ARGV[1]  its id
 -- ARGV[2..] fields and values of the hash
 -- Answer   1 if it was put down, 0 if there is one of this id

@@ -1,7 +1,7 @@
 -- Let the feeder forget a bulk that has ended and of which everything is in S3.
 --
 -- KEYS[1]  the bulk's hash
--- KEYS[2]  stentor:bulks:active
+-- KEYS[2]  stentor:active_bulks
 -- ARGV[1]  the bulk's id
 -- ARGV[2..] ids of the recordings that its rows spoke with
 -- Answer   1, or 0 if somebody has asked for more meanwhile

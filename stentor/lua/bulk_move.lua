@@ -2,7 +2,7 @@
 -- Pause, resume, cancel or retry a bulk. The feeder sees to the rest.
 --
 -- KEYS[1]  the bulk's hash
--- KEYS[2]  stentor:bulks:active
+-- KEYS[2]  stentor:active_bulks
 -- ARGV[1]  the owner who asks
 -- ARGV[2]  pause, resume, cancel or retry
 -- ARGV[3]  now, seconds since the epoch

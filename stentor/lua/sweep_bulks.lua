@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  stentor:fence
 -- KEYS[2]  index of the owner's bulks
--- KEYS[3]  stentor:bulks:active
+-- KEYS[3]  stentor:active_bulks
 -- ARGV[1]  the sweeper's token
 -- ARGV[2..] ids of bulks
 -- Answer   {ids of those that were shown to the feeder again, how many had expired}

@@ -59,7 +59,10 @@ def test_a_master_that_is_killed_under_a_backlog_costs_no_text(trio: Trio, rooms
 
 def _submitted(rooms: Rooms, text: str, voice: str) -> str:
     """The id of a text, tried until it is taken."""
-    while True:
+
+    def taken() -> str:
         with contextlib.suppress(StentorError), rooms.client() as client:
             return client.submit_jobs([{"text": text, "voice": voice}])[0]["id"]
-        time.sleep(0.2)
+        return ""
+
+    return eventually(taken, 60)

@@ -25,7 +25,14 @@ NIGHT = Windows.parse("02:00-05:00 UTC")
 IN, PREWARM, OUT = MIDNIGHT + 3 * 3600, MIDNIGHT + 5 * 3600 - 60, MIDNIGHT + 12 * 3600
 
 
-def status(now: float, state: str = "idle", *, idle_s: float = 1000, loaded_s: float | None = 5000) -> DeviceStatus:
+def status(
+    now: float,
+    state: str = "idle",
+    *,
+    idle_s: float = 1000,
+    loaded_s: float | None = 5000,
+    loading_s: float | None = None,
+) -> DeviceStatus:
     resident = state in {"idle", "busy"}
     return DeviceStatus(
         id="host/cuda:0",
@@ -38,6 +45,7 @@ def status(now: float, state: str = "idle", *, idle_s: float = 1000, loaded_s: f
         state_at=now - idle_s,
         spoke_at=now - idle_s,
         loaded_at=None if loaded_s is None or not resident else now - loaded_s,
+        loading_at=None if loading_s is None else now - loading_s,
     )
 
 
@@ -185,6 +193,7 @@ LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=
             {"was": NORMAL, "override": Override(clocks="low", expires_at=OUT), "idle_s": 9},
             ("normal", "idle for 9 s of 5 min"),
         ),
+        ({"was": LOW, "state": "unloaded", "loading_s": 2}, ("normal", "it loads its model")),
         ({"was": LOW, "state": "busy"}, ("normal", "the device is busy")),
         ({"was": LOW, "state": "starting"}, ("normal", "the device is starting")),
         ({"was": LOW, "lanes": [lane("bulk")]}, ("normal", "3 texts wait, bulk, for 4 s")),
