@@ -27,6 +27,8 @@ AGAIN_AFTER_S: Final = 60.0
 HELD_S: Final = 15.0
 #: How long the policy's words are shown unless it says them again, in seconds.
 SHOWN_S: Final = 15
+#: How often they are written while nothing else is wanted, in seconds.
+SHOW_EVERY_S: Final = 5.0
 #: Most orders of one tick: sending one takes about a millisecond. What is left goes with the next ticks.
 MOST_ORDERS: Final = 32
 
@@ -103,8 +105,8 @@ class Orders:
         self._ring_after_s = settings.ring_after_s
         self._order = script(client, "order")
         self._hold = script(client, "hold")
-        #: What was told of each device, and when.
-        self._told: tuple[float, dict[str, str]] = (float("-inf"), {})
+        #: When something was told, and what was wanted of each device then.
+        self._told: tuple[float, dict[str, tuple[str | None, str | None]]] = (float("-inf"), {})
 
     def act(
         self, plan: Plan, statuses: Sequence[DeviceStatus], token: int | None, now: float, *, lanes: Sequence[LaneState]
@@ -166,11 +168,14 @@ class Orders:
             _log.info("rang_again", lane=oldest.lane.key, wait_s=round(oldest.oldest_wait_s, 3))
 
     def _tell(self, wants: Mapping[str, Want], now: float) -> None:
-        """Show the policy's words to whoever looks at the devices."""
-        words = {device_id: json.dumps(vars(want)) for device_id, want in wants.items()}
+        """Show the policy's words to whoever looks at the devices: at once when it wants something else, and now and
+        then for the times in them, which are other ones each tick.
+        """
+        wanted = {device_id: (want.residency, want.clocks) for device_id, want in wants.items()}
         told_at, told = self._told
-        if words == told and now - told_at < SHOWN_S / 3:
+        if wanted == told and 0 <= now - told_at < SHOW_EVERY_S:
             return
+        words = {device_id: json.dumps(vars(want)) for device_id, want in wants.items()}
         with redis_errors():
             pipe = self._client.pipeline(transaction=True)
             pipe.delete(keys.WANTS)
@@ -178,4 +183,4 @@ class Orders:
                 pipe.hset(keys.WANTS, items=[part for pair in words.items() for part in pair])
                 pipe.expire(keys.WANTS, SHOWN_S)
             pipe.execute()
-        self._told = now, words
+        self._told = now, wanted
