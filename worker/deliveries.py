@@ -52,6 +52,7 @@ class Deliveries:
         self._client = client
         self._device = device
         self._lease_ms = round(settings.lease_s * 1000)
+        self._kept_at = time.monotonic()
         self._retention_s = settings.retention_s
         self._cache_s = settings.cache_s
         self._claim = script(client, "claim")
@@ -134,14 +135,24 @@ class Deliveries:
             for lane, parts in by_lane.items():
                 self._give_back(keys=[lane], args=[keys.GROUP, self._device, RETURNED, *parts])
 
+    def keep(self, deliveries: Sequence[Delivery]) -> None:
+        """Refresh these jobs if the heartbeat is late with it: this process stood still, or Redis was away.
+
+        Else a claim would find this device's own jobs silent, and taking them once more would cost them an attempt.
+        """
+        if time.monotonic() - self._kept_at >= self._lease_ms / 2000:
+            self.refresh(deliveries)
+
     def refresh(self, deliveries: Sequence[Delivery]) -> None:
         """Say that these jobs are still in hand, so that nobody takes them for lost."""
+        asked_at = time.monotonic()
         by_lane: dict[str, list[str]] = {}
         for delivery in deliveries:
             by_lane.setdefault(delivery.job.lane, []).append(delivery.entry)
         with redis_errors():
             for lane, entries in by_lane.items():
                 self._refresh(keys=[lane], args=[keys.GROUP, self._device, *entries])
+        self._kept_at = asked_at
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -107,7 +107,7 @@ class Device:
         self._heartbeat = Heartbeat(
             self._registry,
             self._deliveries,
-            lambda: self._hand.deliveries + [one for parcel in self._finisher.held for one in parcel.deliveries],
+            lambda: [*self._hand.deliveries, *self._finisher.deliveries],
             device_id=self.id,
             models=self._residency.models,
             lease_s=settings.lease_s,

@@ -149,8 +149,9 @@ class Drain:
 
     def _top_up(self, *, ahead: int = 1) -> None:
         """Claim what the next pass can take; before that, give back what was claimed unheard while Redis was away."""
+        held = [*self._hand.deliveries, *self._finisher.deliveries]
+        self._deliveries.keep(held)
         if self._lost_touch:
-            held = [*self._hand.deliveries, *(one for parcel in self._finisher.held for one in parcel.deliveries)]
             released = self._deliveries.release(but={delivery.job.id for delivery in held})
             self._lost_touch = False
             _log.info("released", jobs=released, held=len(held))

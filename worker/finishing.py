@@ -71,6 +71,11 @@ class Finisher:
         with self._changed:
             return list(self._held)
 
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Their deliveries, and those of jobs that follow them."""
+        return [delivery for parcel in self.held for delivery in parcel.deliveries]
+
     def hand_in(self, parcel: Parcel) -> Future[None]:
         """Finish a parcel in the background; returns at once."""
         size = sum(answer.samples.nbytes for answer in parcel.answers if isinstance(answer, Speech))

@@ -234,7 +234,7 @@ def test_a_job_whose_lease_ran_out_in_our_own_hands_is_kept_and_spoken_once(make
     bench.engine.on_batch = lambda _: time.sleep(0.3)
     bench.run()
     assert bench.engine.batches == [["nobody refreshed me"]]
-    assert bench.now(job).state == "succeeded"
+    assert (bench.now(job).state, bench.now(job).attempts) == ("succeeded", 1)
     assert bench.nothing_is_left()
 
 
