@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from stentor import keys
 from stentor.errors import RedisUnavailable
 from stentor.redis_client import SENTINEL_TIMEOUT_S, redis_errors
-from stentor.redis_url import sentinels_of
+from stentor.redis_url import sentinels_of, server_tls
 from stentor.settings import Settings
 
 SYNTHESIS_QUEUE = "synthesis"
@@ -52,14 +52,14 @@ def create_celery(settings: Settings) -> celery.Celery:
     ``broker_transport_options.socket_*`` keep a sender from hanging on a Redis that is away.
     """
     url = settings.redis_url.get_secret_value()
-    known = sentinels_of(url)
+    known = sentinels_of(url, settings.redis_tls_ca)
     app = celery.Celery("stentor", broker=known.broker_url if known else url, set_as_current=False)
     sentinel: dict[str, Any] = {}
     if known:
         timeouts = {"socket_connect_timeout": SENTINEL_TIMEOUT_S, "socket_timeout": SENTINEL_TIMEOUT_S}
         sentinel = {"master_name": known.master, "sentinel_kwargs": {**timeouts, **known.sentinel_options}}
-    if known and known.tls:
-        app.conf.broker_use_ssl = known.tls_options
+    if tls := known.tls_options if known else server_tls(url, settings.redis_tls_ca):
+        app.conf.broker_use_ssl = tls
     app.conf.update(
         broker_connection_retry_on_startup=True,
         broker_transport_options={

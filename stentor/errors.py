@@ -73,6 +73,7 @@ StentorError
 │   └── IdempotencyInFlight   idempotency_in_flight
 ├── UnavailableError          trying again later helps
 │   ├── RedisUnavailable      redis_unavailable
+│   │   └── RedisUntrusted    redis_untrusted
 │   ├── StorageUnavailable    storage_unavailable
 │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
 │   ├── SpeechLate            speech_late
@@ -553,6 +554,12 @@ class RedisUnavailable(UnavailableError):
     """Redis does not answer or refuses writes."""
 
     code = "redis_unavailable"
+
+
+class RedisUntrusted(RedisUnavailable):
+    """Redis shows a certificate that no trusted authority has signed, or that is for another name."""
+
+    code = "redis_untrusted"
 
 
 class StorageUnavailable(UnavailableError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
@@ -13,8 +14,8 @@ from redis.commands.core import Script
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from stentor.errors import RedisUnavailable
-from stentor.redis_url import Sentinels, sentinels_of
+from stentor.errors import RedisUnavailable, RedisUntrusted
+from stentor.redis_url import Sentinels, sentinels_of, server_tls
 from stentor.settings import Settings
 
 #: Seconds until an attempt to connect is given up. Redis on the same network answers in milliseconds.
@@ -44,8 +45,10 @@ def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = A
         "health_check_interval": 30,
         "retry": retry,
     }
-    known = sentinels_of(url)
-    return redis.Redis.from_url(url, **options) if known is None else _master(known, options)
+    known = sentinels_of(url, settings.redis_tls_ca)
+    if known is None:
+        return redis.Redis.from_url(url, **options, **server_tls(url, settings.redis_tls_ca))
+    return _master(known, options)
 
 
 def _master(known: Sentinels, options: Mapping[str, Any]) -> redis.Redis:
@@ -105,4 +108,18 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as exc:
+        if (why := distrust(exc)) is not None:
+            raise RedisUntrusted(why) from exc
         raise RedisUnavailable(f"Redis did not do what was asked: {type(exc).__name__}: {exc}") from exc
+
+
+def distrust(exc: BaseException | None) -> str | None:
+    """A sentence about the server's certificate, if that is why a connection was not made; else None."""
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return (
+                f"Redis shows a certificate that is not trusted: {exc.verify_message}; STENTOR_REDIS_TLS_CA names the "
+                "file of the authorities that are, unset the system's"
+            )
+        exc = exc.__cause__ or exc.__context__
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -56,8 +57,31 @@ class Sentinels:
         return ";".join(f"sentinel://{login}{_bracketed(host)}:{port}/{self.db}" for host, port in self.hosts)
 
 
-def sentinels_of(url: str) -> Sentinels | None:
+def uses_tls(url: str) -> bool:
+    """Whether a URL asks for TLS."""
+    return url.startswith(("rediss://", "rediss+sentinel://"))
+
+
+def server_tls(url: str, ca: Path | None = None) -> dict[str, Any]:
+    """What redis-py's and kombu's TLS connections to the server of a URL are made with; empty without TLS.
+
+    What the URL's query says goes before. kombu verifies nothing if it is not told to.
+    """
+    if not url.startswith("rediss://"):
+        return {}
+    options: dict[str, Any] = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    if ca is not None:
+        options["ssl_ca_certs"] = str(ca)
+    said = {name: value for name, value in parse_qsl(urlsplit(url).query) if name.startswith("ssl_")}
+    if "ssl_check_hostname" in said:
+        options["ssl_check_hostname"] = said.pop("ssl_check_hostname").lower() != "false"
+    return options | said
+
+
+def sentinels_of(url: str, ca: Path | None = None) -> Sentinels | None:
     """The sentinels that a URL names; None for one that names a server.
+
+    ``ca`` is trusted for TLS if the URL names no other file.
 
     Raises:
         ValueError: the URL has no form that is known; the sentence tells which is wanted, and no password.
@@ -86,7 +110,7 @@ def sentinels_of(url: str) -> Sentinels | None:
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
         tls=scheme == "rediss+sentinel",
-        ssl_ca_certs=options.get("ssl_ca_certs"),
+        ssl_ca_certs=options.get("ssl_ca_certs") or (str(ca) if ca else None),
         ssl_check_hostname=options.get("ssl_check_hostname", "true").lower() != "false",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import pydantic
 from pydantic import Field, SecretStr
 
 from stentor.errors import SettingInvalid, SettingUnknown
-from stentor.redis_url import sentinels_of
+from stentor.redis_url import sentinels_of, uses_tls
 from stentor.windows import Windows
 
 PREFIX = "STENTOR_"
@@ -36,6 +37,11 @@ class Settings(pydantic.BaseModel):
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Where Redis or Valkey answers; may hold a password. With TLS `rediss://host:6380/0`; sentinels as "
         "`redis+sentinel://user:password@host1:26379,host2:26379/master/0`.",
+    )
+    redis_tls_ca: Path | None = Field(
+        None,
+        description="File (PEM) of the certificate authorities that are trusted for Redis with TLS; unset: the "
+        "system's.",
     )
     redis_replicas: int = Field(
         0,
@@ -227,6 +233,22 @@ class Settings(pydantic.BaseModel):
     def _has_a_scheme_that_redis_knows(cls, url: SecretStr) -> SecretStr:
         sentinels_of(url.get_secret_value())
         return url
+
+    @pydantic.field_validator("redis_tls_ca")
+    @classmethod
+    def _holds_authorities_that_are_asked_for(cls, ca: Path | None, info: pydantic.ValidationInfo) -> Path | None:
+        url = info.data.get("redis_url")
+        if ca is None or url is None:
+            return ca
+        if not uses_tls(url.get_secret_value()):
+            raise ValueError("STENTOR_REDIS_URL has no TLS; with it, it begins with rediss:// or rediss+sentinel://")
+        try:
+            ssl.create_default_context(cafile=ca)
+        except OSError as exc:
+            raise ValueError(
+                f"a file with certificates (PEM) is wanted, and this cannot be read as one: {exc}"
+            ) from exc
+        return ca
 
     @pydantic.field_validator("webhook_allow")
     @classmethod

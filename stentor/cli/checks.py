@@ -142,9 +142,8 @@ def redis_server(patient: Patient) -> Iterator[Finding]:
         try:
             info = client.info("server")
         except redis.RedisError as exc:
-            yield Finding(
-                name="Redis", status="missing", seen=f"{exc}", remedy="start it, or correct STENTOR_REDIS_URL"
-            )
+            seen, remedy = redis_client.distrust(exc) or f"{exc}", "start it, or correct STENTOR_REDIS_URL"
+            yield Finding(name="Redis", status="missing", seen=seen, remedy=remedy)
             return
         valkey = info.get("valkey_version")
         version = str(valkey or info.get("redis_version"))

@@ -121,7 +121,7 @@ def absolute(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith(PREFIX) and name.endswith((FILE_SUFFIX, "_DIR"))
+    return name.startswith(PREFIX) and name.endswith((FILE_SUFFIX, "_DIR", "_CA"))
 
 
 def _become(module: str, *arguments: str, **variables: str) -> NoReturn:
