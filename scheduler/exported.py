@@ -44,6 +44,11 @@ CLOCKS: Final = ("low", "normal", "unavailable")
 CLUSTER: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "stentor_jobs_waiting": (GAUGE, ("model", "priority"), "Jobs that no device holds."),
     "stentor_oldest_wait_seconds": (GAUGE, ("model", "priority"), "How long the oldest of them has waited."),
+    "stentor_backlog_seconds": (
+        GAUGE,
+        ("model", "priority"),
+        "How long one device would take to speak them, at the speed of devices so far.",
+    ),
     "stentor_priority_held": (GAUGE, ("priority",), "1 while no device takes this priority, as in a window."),
     "stentor_jobs": (COUNTER, ("outcome", "code"), "Jobs and rows of bulks that got this outcome."),
     "stentor_devices": (GAUGE, ("state",), "Devices in this state."),
@@ -169,6 +174,11 @@ class Exported:
         for at, count in sorted(waiting.items()):
             self._put("stentor_jobs_waiting", count, *at)
             self._put("stentor_oldest_wait_seconds", oldest_s[at], *at)
+
+    def backlog(self, seconds: Mapping[tuple[str, str], float]) -> None:
+        """What waits, in seconds of work for one device."""
+        for at, work_s in sorted(seconds.items()):
+            self._put("stentor_backlog_seconds", work_s, *at)
 
     def held(self, held: Collection[str] | None) -> None:
         """Which priorities wait for a window to end."""

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from scheduler import exported
 from scheduler.policy import Clocks, Plan
 from scheduler.system import Host
+from scheduler.work import seconds_of_work
 from stentor import keys, log
 from stentor.devices import DeviceStatus
 from stentor.doorbell import IO_QUEUE, SYNTHESIS_QUEUE
@@ -184,6 +185,7 @@ class Metrics(Collector):
         told.gpus(snapshot.clocks, snapshot.readings)
         if snapshot.is_leader:
             told.lanes(snapshot.lanes)
+            told.backlog(seconds_of_work(snapshot.lanes, snapshot.statuses))
             told.held(snapshot.plan.held if snapshot.plan else None)
             told.devices(snapshot.statuses)
             if (gathered := self._gathered) is not None:

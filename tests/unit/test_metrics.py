@@ -181,6 +181,8 @@ def test_lanes_are_summed_over_their_length_classes() -> None:
         ("stentor_jobs_waiting", "amy", "interactive"): 1.0,
     }
     assert found["stentor_oldest_wait_seconds", "joe", "bulk"] == 9.5
+    # 3 texts of up to 16 characters and 4 of up to 273, at 15 characters a second; nobody has spoken yet.
+    assert found["stentor_backlog_seconds", "joe", "bulk"] == pytest.approx((3 * 16 + 4 * 273) / 15)
     assert [found["stentor_priority_held", name] for name in ("interactive", "standard", "bulk")] == [0, 0, 1]
 
 
