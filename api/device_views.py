@@ -10,7 +10,7 @@ from typing import Any
 from api.schemas import DeviceOut
 from api.services import services
 from stentor import keys
-from stentor.devices import DeviceStatus, host_of
+from stentor.devices import DeviceStatus
 from stentor.redis_client import redis_errors, text_map
 
 
@@ -21,7 +21,7 @@ def shown(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
         RedisUnavailable: Redis does not answer.
     """
     overrides = services().overrides.of(status.id for status in statuses)
-    clocks = services().clocks.of({host_of(status.id) for status in statuses})
+    clocks = services().clocks.of({status.machine for status in statuses})
     with redis_errors():
         wants = text_map(services().client.hgetall(keys.WANTS))
     return [

@@ -211,6 +211,7 @@ class DeviceOut(BaseModel):
     load_s: float | None = Field(description="How long that took.")
     spoke_at: datetime | None = Field(description="When this process spoke last.")
     gpu: str | None = Field(description="The GPU's UUID, as NVML tells it.")
+    node: str | None = Field(description="The machine that it is on, where `STENTOR_NODE` tells.")
     clocks: str | None = Field(description="`low`, `normal` or `unavailable`; null while no scheduler tells.")
     override: OverrideOut | None
     reason: str | None = Field(description="Why the policy wants its model to stay or to leave.")

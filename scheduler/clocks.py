@@ -22,7 +22,7 @@ from scheduler.leases import Leases
 from scheduler.policy import UNAVAILABLE, Clocks, Want
 from stentor import log
 from stentor.clocks import ClocksBoard, ClocksReport
-from stentor.devices import DeviceStatus, host_of
+from stentor.devices import DeviceStatus
 from stentor.errors import ClocksRefused, GpuLost, RedisUnavailable
 from stentor.nvml import MIG_PREFIX, Reading
 from stentor.overrides import LOW, NORMAL
@@ -63,8 +63,8 @@ class ClockKeeper:
         self, client: redis.Redis, settings: Settings, *, heir: Heir | None = None, gpus: Gpus | None = None
     ) -> None:
         """Without an ``heir`` nobody gives clocks back when this process is killed, until the next one starts."""
-        self._host = settings.host
-        self._leases = Leases(client, settings.host)
+        self._machine = settings.machine
+        self._leases = Leases(client, settings.machine)
         self._board = ClocksBoard(client)
         self._heir = heir
         self._gpus = gpus or Gpus()
@@ -140,7 +140,7 @@ class ClockKeeper:
             RedisUnavailable: Redis does not answer.
         """
         self._looked_at = now
-        self._own = [status for status in statuses if host_of(status.id) == self._host]
+        self._own = [status for status in statuses if status.machine == self._machine]
         self._contexts.note(self._own)
         if self._left or any(status.gpu for status in self._own):
             self._gpus.look(now)
@@ -312,7 +312,7 @@ class ClockKeeper:
         due = not 0 <= now - written_at < WRITE_EVERY_S
         if known == written and not due:
             return
-        self._board.write(self._host, reports)
+        self._board.write(self._machine, reports)
         self._written = now, known
         if due and self._low:
             # `--give-back` by hand, or a Redis that came back empty.

@@ -18,7 +18,7 @@ from scheduler.intervals import Interval, Seen, interval
 from scheduler.policy import Clocks
 from stentor import log
 from stentor.bill import SLOT_S, BillStore, Charge, added
-from stentor.devices import BUSY, GONE, DeviceStatus, host_of
+from stentor.devices import BUSY, GONE, DeviceStatus
 from stentor.nvml import Reading
 from stentor.passes import NAMES
 from stentor.settings import Settings
@@ -44,7 +44,7 @@ class Meter:
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._store = BillStore(client)
-        self._host = settings.host
+        self._machine = settings.machine
         self._devices: dict[str, _Device] = {}
         #: What may have been charged already, and is sent again as it is until Redis says so.
         self._sent: dict[str, Charge] = {}
@@ -58,7 +58,7 @@ class Meter:
         clocks: Mapping[str, Clocks],
     ) -> None:
         """Count what the devices of this host did since the last tick. ``now`` is seconds since the epoch."""
-        own = [status for status in statuses if host_of(status.id) == self._host]
+        own = [status for status in statuses if status.machine == self._machine]
         for status in own:
             if status.id not in self._devices:
                 mark = self._store.mark(status.id)

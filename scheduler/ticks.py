@@ -143,7 +143,7 @@ class Scheduler:
         left_s = until_s - time.monotonic()
         if left_s <= 0 or stopping.is_set():
             return
-        key = keys.wakes(self._settings.host)
+        key = keys.wakes(self._settings.machine)
         try:
             if away:
                 stopping.wait(left_s)

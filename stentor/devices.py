@@ -59,6 +59,8 @@ class DeviceStatus:
     spoke_at: float | None = None
     #: Since when a model is being loaded; None when none is.
     loading_at: float | None = None
+    #: The machine that it is on, where hosts are not machines (``STENTOR_NODE``).
+    node: str | None = None
     #: The GPU, by its NVML UUID; None for a device that is none, or where NVML does not answer.
     gpu: str | None = None
     #: What went wrong, while ``state`` is ``failed``.
@@ -78,6 +80,11 @@ class DeviceStatus:
     audio_s: float = 0.0
     #: Time spent in forward passes by this process, in seconds.
     busy_s: float = 0.0
+
+    @property
+    def machine(self) -> str:
+        """The machine whose scheduler keeps this device's clocks and bill."""
+        return self.node or host_of(self.id)
 
 
 class DeviceRegistry:

@@ -52,9 +52,9 @@
 | stentor:owners                          | set    | all owners of whom there may be something |
 | stentor:held                            | set    | priorities that no device takes just now; expires |
 | stentor:wants                           | hash   | device id -> what the policy wants of it, as JSON; expires |
-| stentor:wakes:<host>                    | list   | devices that work after they were idle; their scheduler reads it |
-| stentor:clocks:<host>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
-| stentor:keeper:<host>                   | hash   | device id -> how its clocks are, as JSON; expires |
+| stentor:wakes:<node>                    | list   | devices that work after they were idle; their scheduler reads it |
+| stentor:clocks:<node>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
+| stentor:keeper:<node>                   | hash   | device id -> how its clocks are, as JSON; expires |
 | stentor:billed                          | set    | ids of all devices that ever were billed |
 | stentor:metered:<id>                    | hash   | the last charge of a device, up to where it is billed; expires |
 | stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
@@ -245,19 +245,19 @@ def ordered(device_id: str) -> str:
     return f"stentor:ordered:{device_id}"
 
 
-def wakes(host: str) -> str:
-    """Key of the devices of a host that work after they were idle."""
-    return f"stentor:wakes:{host}"
+def wakes(node: str) -> str:
+    """Key of the devices of a machine that work after they were idle."""
+    return f"stentor:wakes:{node}"
 
 
-def clocks(host: str) -> str:
-    """Key of the GPUs of a host whose clocks are low."""
-    return f"stentor:clocks:{host}"
+def clocks(node: str) -> str:
+    """Key of the GPUs of a machine whose clocks are low."""
+    return f"stentor:clocks:{node}"
 
 
-def keeper(host: str) -> str:
-    """Key of how the clocks of a host's devices are."""
-    return f"stentor:keeper:{host}"
+def keeper(node: str) -> str:
+    """Key of how the clocks of a machine's devices are."""
+    return f"stentor:keeper:{node}"
 
 
 def metered(device_id: str) -> str:

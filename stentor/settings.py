@@ -65,6 +65,12 @@ class Settings(pydantic.BaseModel):
         description="This machine's name in device ids; two machines must not share it.",
         pattern=r"^[A-Za-z0-9._-]{1,64}$",
     )
+    node: str | None = Field(
+        None,
+        description="The machine whose GPUs these are, where several hosts share one, as pods on a Kubernetes node do; "
+        "unset: STENTOR_HOST.",
+        pattern=r"^[A-Za-z0-9._-]{1,253}$",
+    )
     worker_device: str | None = Field(
         None,
         description="The device a worker process is pinned to; `stentor worker --device` sets it.",
@@ -227,6 +233,11 @@ class Settings(pydantic.BaseModel):
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level that is logged.")
     log_format: str = Field("json", pattern="^(json|console)$", description="`json` lines, or `console` for people.")
+
+    @property
+    def machine(self) -> str:
+        """The machine whose GPUs a device is on, and whose clocks a scheduler keeps."""
+        return self.node or self.host
 
     @pydantic.field_validator("redis_url")
     @classmethod

@@ -112,9 +112,9 @@ class Device:
             models=self._residency.models,
             lease_s=settings.lease_s,
             beat=self._beat,
-            woke=lambda: tell_wake(self._client, self.id),
+            woke=lambda: tell_wake(self._client, self.id, settings.machine),
         )
-        self._heartbeat.say(gpu=self._residency.gpu)
+        self._heartbeat.say(gpu=self._residency.gpu, node=settings.node)
 
     def start(self) -> None:
         """Report, load the preferred model unless the device was told to stay unloaded, and ring."""

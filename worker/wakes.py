@@ -7,7 +7,7 @@ from typing import Final
 import redis
 
 from stentor import keys, log
-from stentor.devices import BUSY, DeviceStatus, host_of
+from stentor.devices import BUSY, DeviceStatus
 
 _log = log.get(__name__)
 
@@ -25,9 +25,9 @@ def wakes(before: DeviceStatus, now: float) -> bool:
     return fresh or now - before.state_at > IDLE_S
 
 
-def tell(client: redis.Redis, device_id: str) -> None:
-    """Tell the scheduler; if that fails, its next tick sees it a second later."""
-    key = keys.wakes(host_of(device_id))
+def tell(client: redis.Redis, device_id: str, machine: str) -> None:
+    """Tell the scheduler of this machine; if that fails, its next tick sees it a second later."""
+    key = keys.wakes(machine)
     try:
         pipe = client.pipeline(transaction=False)
         pipe.rpush(key, device_id)

@@ -293,7 +293,7 @@ class Device:
         was = self.status
         self._say(now, state=BUSY)
         if was.state != BUSY and wakes(was, now):
-            tell_wake(self._client, self.id)
+            tell_wake(self._client, self.id, self.status.machine)
 
     def _begin(self, now: float) -> None:
         """The next pass, of what is in hand and what has come since; idle if there is nothing."""

@@ -401,6 +401,33 @@ def test_what_is_not_given_back_is_not_hidden(
     assert give_back(unreachable(settings), settings) is True
 
 
+# --- whose devices they are
+
+
+def test_pods_of_a_node_have_one_keeper_that_tells_their_gpus_apart(
+    client: redis.Redis, settings: Settings, gpus: StubGpus
+) -> None:
+    """In Kubernetes each pod is a host, sees one GPU alone, and calls it ``cuda:0``."""
+    first, second = (
+        DeviceStatus(id=f"worker-{n}/cuda:0", gpu=gpu, pid=n, node="gpu-7", state=IDLE, started_at=NOON, seen_at=NOON)
+        for n, gpu in enumerate((A, B))
+    )
+    elsewhere = DeviceStatus(
+        id="worker-2/cuda:0", gpu="GPU-c", pid=9, node="gpu-8", state=IDLE, started_at=NOON, seen_at=NOON
+    )
+    pod = settings.model_copy(update={"host": "scheduler-x7k2p", "node": "gpu-7"})
+    with contextlib.closing(ClockKeeper(client, pod)) as keeper:
+        keeper.look([first, second, elsewhere], NOON)
+        keeper.act({first.id: a_want("low"), second.id: a_want("normal"), elsewhere.id: a_want("low")}, NOON)
+        assert {device: clocks.state for device, clocks in keeper.views().items()} == {
+            "worker-0/cuda:0": "low",
+            "worker-1/cuda:0": "normal",
+        }
+        assert set(client.hgetall(keys.clocks("gpu-7"))) == {A}
+        assert set(ClocksBoard(client).of([first.machine])) == {first.id, second.id}
+    assert gpus.locks(A) == (0, 0)
+
+
 # --- the board
 
 

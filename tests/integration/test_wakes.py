@@ -19,20 +19,20 @@ DEVICE = "testhost/cuda:0"
 
 
 def test_the_scheduler_of_the_host_is_told(client: redis.Redis) -> None:
-    tell(client, DEVICE)
+    tell(client, DEVICE, "testhost")
     assert client.lrange(keys.wakes("testhost"), 0, -1) == [DEVICE]
     assert 0 < client.ttl(keys.wakes("testhost")) <= 60
 
 
 def test_what_nobody_reads_does_not_grow(client: redis.Redis) -> None:
     for _ in range(KEPT + 5):
-        tell(client, DEVICE)
+        tell(client, DEVICE, "testhost")
     assert client.llen(keys.wakes("testhost")) == KEPT
 
 
 def test_a_redis_that_is_away_is_only_logged(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:1")})
-    tell(connect(away, retries=0), DEVICE)
+    tell(connect(away, retries=0), DEVICE, "testhost")
 
 
 def test_the_batch_does_not_wait_for_the_telling(client: redis.Redis, settings: Settings) -> None:
