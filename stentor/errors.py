@@ -4,7 +4,8 @@ StentorError
 ├── ConfigurationError        the start is refused
 │   ├── SettingUnknown        setting_unknown
 │   ├── SettingInvalid        setting_invalid
-│   └── ProgramMissing        program_missing
+│   ├── ProgramMissing        program_missing
+│   └── DeviceTaken           device_taken
 ├── RequestError              the client can mend it
 │   ├── JsonInvalid           json_invalid
 │   ├── ContentTypeUnsupported content_type_unsupported
@@ -134,6 +135,12 @@ class ProgramMissing(ConfigurationError):
     """A program that the embedded stack starts is not on this machine."""
 
     code = "program_missing"
+
+
+class DeviceTaken(ConfigurationError):
+    """Another worker acts for the device of this name, and is alive."""
+
+    code = "device_taken"
 
 
 class RequestError(StentorError):

@@ -40,6 +40,7 @@
 | stentor:delivery:<id>                   | hash   | one event for one endpoint, and how it went; expires |
 | stentor:devices                         | set    | ids of all devices that ever reported |
 | stentor:device:<id>                     | hash   | what a device reported last |
+| stentor:acts:<id>                       | string | which worker acts for a device, as JSON; expires |
 | stentor:wanted:<id>                     | string | the residency that was ordered for a device |
 | stentor:override:<id>                   | hash   | what a person wants of a device, whatever the policy says |
 | stentor:overridden                      | set    | ids of the devices of which a person wants something |
@@ -243,6 +244,11 @@ def override(device_id: str) -> str:
 def ordered(device_id: str) -> str:
     """Key of the order that a scheduler gave to a device."""
     return f"stentor:ordered:{device_id}"
+
+
+def acts(device_id: str) -> str:
+    """Key of which worker acts for a device."""
+    return f"stentor:acts:{device_id}"
 
 
 def wakes(node: str) -> str:

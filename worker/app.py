@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -17,17 +18,23 @@ import redis
 from celery.signals import (
     celeryd_init,
     setup_logging,
+    worker_init,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
+    worker_shutdown,
     worker_shutting_down,
 )
 
 from stentor import keys, log
+from stentor.cli import exit_codes
+from stentor.devices import device_id
 from stentor.doorbell import create_celery
+from stentor.errors import DeviceTaken
 from stentor.redis_client import connect
 from stentor.settings import Settings
 from worker import celery_log
+from worker.acting import Acting
 from worker.blackbox import BlackBox
 from worker.device import Device
 from worker.io import IoServices
@@ -51,6 +58,8 @@ class Process:
     settings: Settings
     device: Device | None = None
     io: IoServices | None = None
+    #: Of the parent of a device's process.
+    acting: Acting | None = None
 
 
 def create_app() -> celery.Celery:
@@ -76,6 +85,30 @@ def create_app() -> celery.Celery:
 @setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     celery_log.set_up(Process.settings)
+
+
+@worker_init.connect
+def _act(**_: Any) -> None:
+    """Before a child takes back what its predecessor has left: that must be nobody who is alive."""
+    settings = Process.settings
+    if settings.worker_device:
+        acting = Acting(connect(settings), device_id(settings.host, settings.worker_device), lost=_end)
+        try:
+            acting.begin()
+        except DeviceTaken as exc:
+            _log.error(exc.code, reason=exc.detail)
+            raise SystemExit(exit_codes.of(exc)) from exc
+        Process.acting = acting
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    if Process.acting:
+        Process.acting.end()
 
 
 @worker_process_init.connect

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from stentor.cli.exit_codes import CONFIGURATION
 from tests.poison.stentor_poison import POISON
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
@@ -65,3 +66,14 @@ def test_what_a_vanished_host_held_is_spoken_by_the_other_after_its_lease(rooms:
     assert max(job["attempts"] for job in jobs) <= 2
     assert spoken_by(rooms, "device", ids) + spoken_by(rooms, "second", ids) in range(595, 601)
     eventually(lambda: states(rooms) == {"first/cpu": "idle", "second/cpu": "gone"}, 30)
+
+
+def test_a_second_worker_of_a_devices_name_ends_with_a_named_error_and_takes_nothing(rooms: Rooms) -> None:
+    ids = rooms.submit(*[f"Notice {number} is held by the first." for number in range(400)])
+    rooms.start("twin", like="device", STENTOR_HOST="first")
+    assert rooms.running.pop("twin").wait(60) == CONFIGURATION
+    [refused] = rooms.events("device_taken", "twin")
+    assert refused["reason"].startswith("the device 'first/cpu' is taken: process ")
+    jobs = rooms.settled(ids)
+    assert Counter((job["state"], job["attempts"]) for job in jobs) == {("succeeded", 1): 400}
+    assert states(rooms)["first/cpu"] in {"idle", "busy"}

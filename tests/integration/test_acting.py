@@ -1,0 +1,101 @@
+"""Two workers of one device's name: the second is refused by name, and takes nothing from the first."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from stentor import keys
+from stentor.errors import DeviceTaken
+from stentor.record import from_json, to_json
+from stentor.redis_client import connect
+from stentor.settings import Settings
+from tests.stack import eventually
+from worker import acting
+from worker.acting import Acting, Who
+
+DEVICE = "worker-0/cuda:0"
+
+
+@pytest.fixture
+def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Acting]]:
+    monkeypatch.setattr(acting, "GOOD_FOR_S", 0.6)
+    monkeypatch.setattr(acting, "RENEW_EVERY_S", 0.2)
+    made: list[Acting] = []
+
+    def build(lost: Callable[[], None] = lambda: None) -> Acting:
+        made.append(Acting(client, DEVICE, lost=lost))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.end()
+
+
+def holder(client: redis.Redis) -> Who | None:
+    told = client.get(keys.acts(DEVICE))
+    return from_json(Who, str(told)) if told else None
+
+
+def test_a_second_worker_of_the_same_name_is_refused(client: redis.Redis, make: Callable[..., Acting]) -> None:
+    make().begin()
+    first = holder(client)
+    with pytest.raises(DeviceTaken, match=r"the device 'worker-0/cuda:0' is taken: process .* give each worker"):
+        make().begin()
+    assert holder(client) == first
+
+
+def test_one_that_stops_in_order_leaves_the_place_at_once(client: redis.Redis, make: Callable[..., Acting]) -> None:
+    first = make()
+    first.begin()
+    first.end()
+    assert holder(client) is None
+    make().begin()
+    assert holder(client) is not None
+
+
+@pytest.mark.parametrize(
+    ("space", "least_s", "most_s"),
+    [("here", 0.0, 0.3), ("another container", 0.4, 5.0)],
+)
+def test_one_that_was_killed_is_followed_when_it_is_known_to_be_dead(
+    client: redis.Redis, make: Callable[..., Acting], space: str, least_s: float, most_s: float
+) -> None:
+    """At once where its process can be looked for; elsewhere when it has been silent for long enough."""
+    me = Who.me()
+    killed = Who(
+        token="1", pid=4_000_000, started="5", space=me.space if space == "here" else space, machine="worker-0"
+    )
+    client.set(keys.acts(DEVICE), to_json(killed), px=600)
+    began_s = time.monotonic()
+    make().begin()
+    assert least_s <= time.monotonic() - began_s < most_s
+    found = holder(client)
+    assert found is not None
+    assert found.pid == me.pid
+
+
+def test_one_that_was_replaced_while_it_was_frozen_is_told(client: redis.Redis, make: Callable[..., Acting]) -> None:
+    lost = threading.Event()
+    make(lost.set).begin()
+    other = Who(token="2", pid=1, started="5", space="another container", machine="worker-0")
+    client.set(keys.acts(DEVICE), to_json(other))
+    assert lost.wait(5)
+
+
+def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Callable[..., Acting]) -> None:
+    make().begin()
+    first = holder(client)
+    client.flushall()
+    eventually(lambda: holder(client) == first)
+
+
+def test_without_redis_a_worker_starts(settings: Settings) -> None:
+    away = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:1")})
+    one = Acting(connect(away, retries=0), DEVICE, lost=lambda: None)
+    one.begin()
+    one.end()
