@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: install format lint test bench demo lock clean
+.PHONY: install format lint lint-deploy test bench demo lock clean
 
 install: .venv/installed
 
@@ -23,6 +23,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# What is deployed: a line for each tool.
+lint-deploy: install
+	$(BIN)/python -m tests.kubernetes
 
 test: install
 	$(BIN)/pytest
