@@ -38,7 +38,14 @@ GAUGE: Final = "gauge"
 COUNTER: Final = "counter"
 HISTOGRAM: Final = "histogram"
 STATES: Final = (STARTING, IDLE, BUSY, UNLOADED, FAILED, GONE)
+#: Of attempts to deliver; ``pending`` is one that is followed by another.
+RESULTS: Final = ("succeeded", "failed", "pending", "skipped")
 CLOCKS: Final = ("low", "normal", "unavailable")
+
+#: Powers of 2 at which the classes of times from submission to outcome end, in seconds, as ``shared.lua`` counts them;
+#: what is longer is counted under the next one.
+TOOK_POWERS: Final = range(-2, 17)
+TOOK_CLASSES_S: Final = tuple(2.0**power for power in TOOK_POWERS)
 
 #: Name -> type, labels, and what it is. A counter's name has ``_total`` behind it when it is told.
 CLUSTER: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
@@ -51,6 +58,7 @@ CLUSTER: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     ),
     "stentor_priority_held": (GAUGE, ("priority",), "1 while no device takes this priority, as in a window."),
     "stentor_jobs": (COUNTER, ("outcome", "code"), "Jobs and rows of bulks that got this outcome."),
+    "stentor_job_seconds": (HISTOGRAM, ("priority",), "How long those that were spoken or failed took."),
     "stentor_devices": (GAUGE, ("state",), "Devices in this state."),
     "stentor_models_resident": (GAUGE, ("model",), "Devices that have this model."),
     "stentor_batch_rows": (HISTOGRAM, ("device",), "Rows of a forward pass."),
@@ -62,11 +70,13 @@ CLUSTER: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "stentor_webhook_deliveries_waiting": (GAUGE, (), "Deliveries that wait, for their first or their next attempt."),
     "stentor_webhook_endpoints_due": (GAUGE, (), "Endpoints to which something is due."),
     "stentor_webhook_oldest_due_seconds": (GAUGE, (), "For how long the first of it has been due; 0 if nothing is."),
+    "stentor_webhook_attempts": (COUNTER, ("result",), "Attempts to deliver that had this result."),
     "stentor_queue_messages": (GAUGE, ("queue",), "Messages that wait in a queue of Celery's."),
     "stentor_bulks_active": (GAUGE, (), "Bulks that are not done with."),
 }
 HOST: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "stentor_build_info": (GAUGE, ("version", "python"), "Always 1; what runs here is in its labels."),
+    "stentor_redis_up": (GAUGE, (), "1 if Redis answered when this scheduler last asked, else 0."),
     "stentor_scheduler_leader": (GAUGE, (), "1 while this scheduler acts for the cluster."),
     "stentor_scheduler_tick_timestamp_seconds": (GAUGE, (), "When the last tick ended well."),
     "stentor_scheduler_tick_seconds": (HISTOGRAM, (), "How long a tick took."),
@@ -126,11 +136,11 @@ class Exported:
     def _put(self, name: str, value: float, *labels: str) -> None:
         self._family(name).add_metric(labels, value)  # type: ignore[attr-defined]
 
-    def _histogram(self, name: str, ends: Sequence[float], counts: Sequence[int], total: float, device: str) -> None:
+    def _histogram(self, name: str, ends: Sequence[float], counts: Sequence[int], total: float, label: str) -> None:
         """Counts by class as Prometheus has them: each class holds those before it."""
         names = [*map(floatToGoString, ends), "+Inf"]
         buckets = list(zip(names, itertools.accumulate(counts), strict=True))
-        self._family(name).add_metric([device], buckets, sum_value=total)  # type: ignore[attr-defined]
+        self._family(name).add_metric([label], buckets, sum_value=total)  # type: ignore[attr-defined]
 
     def build(self) -> None:
         """Which release runs."""
@@ -146,6 +156,10 @@ class Exported:
         self._put("stentor_host_memory_total_bytes", figures.memory_total_bytes)
         for place, free_bytes in figures.disk_free_bytes.items():
             self._put("stentor_host_disk_free_bytes", free_bytes, place)
+
+    def redis(self, *, answers: bool) -> None:
+        """Whether it answered."""
+        self._put("stentor_redis_up", answers)
 
     def scheduler(self, now: float, *, is_leader: bool) -> None:
         """The scheduler itself."""
@@ -207,6 +221,9 @@ class Exported:
         now: float,
         *,
         outcomes: Mapping[str, int],
+        took: Mapping[str, Sequence[int]],
+        took_s: Mapping[str, float],
+        attempts: Mapping[str, int],
         outbox: int,
         deliveries: int,
         endpoints_due: int,
@@ -218,6 +235,11 @@ class Exported:
         for outcome, count in sorted({"succeeded": 0, "canceled": 0, **outcomes}.items()):
             state, _, code = outcome.partition(":")
             self._put("stentor_jobs", count, state, code)
+        for priority in PRIORITIES:
+            counts = took.get(priority, (0,) * (len(TOOK_CLASSES_S) + 1))
+            self._histogram("stentor_job_seconds", TOOK_CLASSES_S, counts, took_s.get(priority, 0.0), priority)
+        for result in RESULTS:
+            self._put("stentor_webhook_attempts", attempts.get(result, 0), result)
         self._put("stentor_webhook_events", outbox)
         self._put("stentor_webhook_deliveries_waiting", deliveries)
         self._put("stentor_webhook_endpoints_due", endpoints_due)

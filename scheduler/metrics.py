@@ -23,6 +23,7 @@ from stentor import keys, log
 from stentor.devices import DeviceStatus
 from stentor.doorbell import IO_QUEUE, SYNTHESIS_QUEUE
 from stentor.errors import SettingInvalid
+from stentor.job import PRIORITIES
 from stentor.lanes import LaneState
 from stentor.nvml import Reading
 from stentor.redis_client import redis_errors, script, text_map
@@ -44,6 +45,11 @@ class Gathered:
 
     #: ``succeeded``, ``canceled``, or ``failed:<code>`` -> how many jobs ever had this outcome.
     outcomes: Mapping[str, int]
+    #: Priority -> jobs by ``exported.TOOK_CLASSES_S``, and the seconds of all of them, from submission to outcome.
+    took: Mapping[str, Sequence[int]]
+    took_s: Mapping[str, float]
+    #: ``exported.RESULTS`` -> attempts to deliver a webhook.
+    attempts: Mapping[str, int]
     #: Events of which no deliveries were made yet.
     outbox: int
     #: Deliveries that wait, whether they are due or not; endpoints to which something is due; when the first of it was.
@@ -98,7 +104,7 @@ class Gatherer:
                 pipe.llen(keys.queue(queue))
             outcomes, outbox, (deliveries, due, since), bulks, *lengths = pipe.execute()
         return Gathered(
-            outcomes={outcome: int(count) for outcome, count in text_map(outcomes).items()},
+            **counts_in({name: int(count) for name, count in text_map(outcomes).items()}),
             outbox=outbox,
             deliveries=deliveries,
             endpoints_due=due,
@@ -108,6 +114,20 @@ class Gatherer:
         )
 
 
+def counts_in(fields: Mapping[str, int]) -> dict[str, Any]:
+    """What ``stentor:outcomes`` counts: ``outcomes``, ``took``, ``took_s`` and ``attempts`` of ``Gathered``."""
+    powers = (*exported.TOOK_POWERS, exported.TOOK_POWERS.stop)
+    kinds = ("took", "took_ms", "webhook")
+    return {
+        "outcomes": {name: count for name, count in fields.items() if name.partition(":")[0] not in kinds},
+        "took": {
+            priority: tuple(fields.get(f"took:{priority}:{power}", 0) for power in powers) for priority in PRIORITIES
+        },
+        "took_s": {priority: fields.get(f"took_ms:{priority}", 0) / 1000 for priority in PRIORITIES},
+        "attempts": {result: fields.get(f"webhook:{result}", 0) for result in exported.RESULTS},
+    }
+
+
 class Metrics(Collector):
     """Serves ``/metrics`` where the settings say, from the last snapshot; a scrape asks nobody else."""
 
@@ -115,6 +135,7 @@ class Metrics(Collector):
         self._bind = settings.metrics_bind
         self._host = Host()
         self._snapshot: Snapshot | None = None
+        self._redis_up: bool | None = None
         self._gathered: Gathered | None = None
         self._gathered_at = float("-inf")
         self._server: tuple[WSGIServer, threading.Thread] | None = None
@@ -154,12 +175,17 @@ class Metrics(Collector):
 
     def show(self, snapshot: Snapshot) -> None:
         """Answer with this from now on."""
+        self._redis_up = True
         self._ticks.observe(snapshot.tick_s)
         if snapshot.gathered is not None:
             self._gathered, self._gathered_at = snapshot.gathered, snapshot.now
         elif not snapshot.is_leader:
             self._gathered, self._gathered_at = None, float("-inf")
         self._snapshot = snapshot
+
+    def away(self) -> None:
+        """Redis did not answer."""
+        self._redis_up = False
 
     def close(self) -> None:
         """Answer no more."""
@@ -175,6 +201,8 @@ class Metrics(Collector):
         told = exported.Exported()
         told.build()
         told.machine(self._host.figures())
+        if self._redis_up is not None:
+            told.redis(answers=self._redis_up)
         if (snapshot := self._snapshot) is not None:
             told.scheduler(snapshot.now, is_leader=snapshot.is_leader)
             if time.time() - snapshot.now < GOOD_FOR_S:

@@ -79,6 +79,7 @@ class Scheduler:
                     if not away:
                         _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=TICK_S)
                     away = True
+                    self._metrics.away()
                     self._keeper.away(time.time())
                 self._pause(stopping, began_s + TICK_S, away=away)
         finally:

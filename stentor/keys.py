@@ -60,7 +60,7 @@
 | stentor:metered:<id>                    | hash   | the last charge of a device, up to where it is billed; expires |
 | stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
 | stentor:bill:<id>:<day>:slots           | hash   | the same by ten minutes; expires sooner |
-| stentor:outcomes                        | hash   | outcome -> how many jobs ever had it |
+| stentor:outcomes                        | hash   | counts for the metrics: of outcomes, of their times, of webhooks |
 | stentor:budget:<id>                     | hash   | model -> the batch budget that a device has learned |
 | stentor:cache:<fingerprint>             | hash   | where the audio of an equal job lies; expires |
 | stentor:cached                          | list   | what rows of bulks left in the cache; the oldest go |

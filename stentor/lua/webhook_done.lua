@@ -24,6 +24,7 @@ if not redis.call('ZSCORE', running, ARGV[2]) or redis.call('HGET', delivery, 'c
 
 redis.call('ZREM', running, ARGV[2])
 redis.call('HSET', delivery, 'state', ARGV[6], 'log', ARGV[8])
+redis.call('HINCRBY', 'stentor:outcomes', 'webhook:' .. ARGV[6], 1)
 if ARGV[9] ~= 'nothing' then redis.call('HINCRBY', delivery, 'attempts', 1) end
 if ARGV[6] == 'pending' then
   redis.call('HSET', delivery, 'due_at', ARGV[7])

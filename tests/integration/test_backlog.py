@@ -141,6 +141,7 @@ def test_webhooks_that_wait_are_counted_with_the_first_that_is_due(client: redis
     client.rpush(keys.queue("io"), "a", "b")
     client.sadd(keys.ACTIVE_BULKS, "bulk_1")
     client.hset(keys.OUTCOMES, mapping={"succeeded": 7, "failed:engine_failed": 2})
+    client.hset(keys.OUTCOMES, mapping={"took:standard:1": 3, "took_ms:standard": 4500, "webhook:succeeded": 6})
     found = Gatherer(client).gather(1000.0)
     assert found == Gathered(
         outcomes={"succeeded": 7, "failed:engine_failed": 2},
@@ -150,6 +151,9 @@ def test_webhooks_that_wait_are_counted_with_the_first_that_is_due(client: redis
         due_since=900.5,
         queues={"io": 2, "synthesis": 0},
         bulks_active=1,
+        took={"interactive": (0,) * 20, "standard": (0, 0, 0, 3) + (0,) * 16, "bulk": (0,) * 20},
+        took_s={"interactive": 0.0, "standard": 4.5, "bulk": 0.0},
+        attempts={"succeeded": 6, "failed": 0, "pending": 0, "skipped": 0},
     )
     client.flushall()
     assert Gatherer(client).gather(1000.0).due_since is None

@@ -57,6 +57,8 @@ def test_within_one_backlog_an_equal_text_is_spoken_once_and_all_are_settled(
     assert sorted([first.cached, second.cached]) == [False, True]
     assert apart.audio_key != first.audio_key
     assert not apart.cached
+    took = [int(count) for name, count in client.hgetall(keys.OUTCOMES).items() if str(name).startswith("took:")]
+    assert sum(took) == 3, "what was spoken took time, and the one that follows none"
     assert bench.nothing_is_left()
     assert client.ttl(keys.cache(print_of())) > 0
 

@@ -10,9 +10,9 @@ import matplotlib.colors
 import matplotlib.image
 import pytest
 
-from stentor import keys
+from scheduler.metrics import Gatherer
 from stentor.cli.day_picture import BARS
-from stentor.redis_client import connect, text_map
+from stentor.redis_client import connect
 from stentor.settings import Settings
 from tests.day.day import Outcome, run_day
 from tests.day.shapes import Arrival, Shape
@@ -56,7 +56,7 @@ def day(settings: Settings, picture: Path) -> Outcome:
     with contextlib.closing(connect(settings)) as client:
         client.flushall()
         done = run_day(client, settings, SHORT, picture.parent, hours=HOURS, window=WINDOW, picture=picture)
-        assert text_map(client.hgetall(keys.OUTCOMES)) == {"succeeded": "555"}
+        assert Gatherer(client).gather(0.0).outcomes == {"succeeded": 555}
     return done
 
 

@@ -13,6 +13,7 @@ import soundfile
 
 from stentor import keys
 from stentor.errors import EngineFailed
+from stentor.redis_client import text_map
 from stentor.storage import Storage
 from tests.device import Bench
 from tests.factories import ToneEngine, a_job
@@ -39,6 +40,24 @@ def test_texts_of_two_clients_that_wait_together_are_spoken_in_one_batch(
     samples, rate_hz = soundfile.read(io.BytesIO(storage.get(first.audio_key or "")))
     assert (len(samples), rate_hz) == (27_200, 16_000)
     assert bench.nothing_is_left()
+
+
+def test_how_long_jobs_took_is_counted_by_priority_in_powers_of_2(make: Callable[..., Bench]) -> None:
+    bench, now = make(), time.time()
+    bench.submit(
+        a_job("A moment ago."),
+        a_job("A while ago.", created_at=now - 100),
+        a_job("poison", created_at=now - 100),
+        a_job("Long ago.", created_at=now - 100_000, priority="bulk"),
+        a_job("By a clock that goes ahead.", created_at=now + 100),
+    )
+    bench.run()
+    counts = text_map(bench.client.hgetall(keys.OUTCOMES))
+    assert (counts["took:standard:7"], counts["took:bulk:17"]) == ("2", "1")  # 64 s to 128 s; more than 65,536 s
+    standard = {name: int(count) for name, count in counts.items() if name.startswith("took:standard:")}
+    assert sum(standard.values()) == 4
+    assert standard["took:standard:-2"] >= 1
+    assert 200_000 <= int(counts["took_ms:standard"]) < 230_000
 
 
 def test_padding_is_told_for_an_engine_that_pads(make: Callable[..., Bench]) -> None:

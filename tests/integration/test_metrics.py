@@ -129,6 +129,9 @@ def test_a_scheduler_tells_what_waits_what_came_of_jobs_and_what_devices_did(wat
     assert after["stentor_batch_rows_bucket", DEVICE, "4.0"] == 1
     assert after["stentor_batch_seconds_sum", DEVICE] == 0.5
     assert after["stentor_webhook_events",] == 0
+    assert after["stentor_job_seconds_count", "standard"] == 4, "the canceled one is not among them"
+    assert 0 < after["stentor_job_seconds_sum", "standard"] < 4 * 60
+    assert after["stentor_redis_up",] == 1
     # The leader has asked for a sweep, and no io worker is there to hear it.
     assert after["stentor_queue_messages", "io"] == 1
     assert after["stentor_scheduler_tick_seconds_count",] >= 2

@@ -239,6 +239,7 @@ def test_a_delivery_fails_after_its_last_attempt_and_not_before(client: redis.Re
     assert (failed.attempts, failed.due_at) == (3, None)
     assert len(there.received) == 3
     assert len(there.ids()) == 1
+    assert client.hmget(keys.OUTCOMES, "webhook:pending", "webhook:failed") == ["2", "1"]
 
 
 def test_a_pause_that_a_receiver_asks_for_is_kept(client: redis.Redis, stormy: Settings) -> None:

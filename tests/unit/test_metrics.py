@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api import metrics as api_metrics
 from scheduler import exported
-from scheduler.metrics import Gathered, Metrics, Snapshot
+from scheduler.metrics import Gathered, Metrics, Snapshot, counts_in
 from scheduler.policy import Clocks, Plan
 from scheduler.system import System, told
 from stentor import log
@@ -32,7 +32,8 @@ UNITS = ("seconds", "bytes", "joules", "watts", "celsius", "hertz", "ratio")
 UNITLESS = (
     "jobs_waiting", "priority_held", "jobs", "devices", "models_resident", "batch_rows", "batch_cost",
     "batch_padded_cost", "webhook_events", "webhook_deliveries_waiting", "webhook_endpoints_due", "queue_messages",
-    "bulks_active", "build_info", "scheduler_leader", "device_clocks", "gpu_info", "host_load", "http_requests",
+    "webhook_attempts", "redis_up", "bulks_active", "build_info",
+    "scheduler_leader", "device_clocks", "gpu_info", "host_load", "http_requests",
     "http_requests_in_flight",
 )  # fmt: skip
 #: Units that are no base units, and names that Prometheus keeps for itself.
@@ -126,7 +127,7 @@ def everything() -> Snapshot:
 def gathered(**fields: Any) -> Gathered:
     filled = {
         "outcomes": {}, "outbox": 0, "deliveries": 0, "endpoints_due": 0, "due_since": None, "queues": {"io": 0},
-        "bulks_active": 0,
+        "bulks_active": 0, "took": {}, "took_s": {}, "attempts": {},
     }  # fmt: skip
     return Gathered(**{**filled, **fields})
 
@@ -216,6 +217,35 @@ def test_outcomes_have_their_codes_and_what_never_happened_is_there_as_0() -> No
     assert jobs == {("", "succeeded"): 41, ("engine_crashed", "failed"): 2, ("", "canceled"): 0}
     assert found["stentor_webhook_events",] == 5
     assert found["stentor_webhook_oldest_due_seconds",] == pytest.approx(30, abs=2)
+
+
+def test_times_to_an_outcome_are_read_from_the_counts_and_no_outcome_is_made_of_them() -> None:
+    told = counts_in(
+        {
+            "succeeded": 4, "failed:audio_invalid": 1, "took:standard:-2": 2, "took:standard:3": 2, "took:bulk:17": 1,
+            "took_ms:standard": 14_250, "webhook:succeeded": 3, "webhook:pending": 7,
+        }
+    )  # fmt: skip
+    found = shown(a_snapshot(gathered=gathered(**told)))
+    assert told["outcomes"] == {"succeeded": 4, "failed:audio_invalid": 1}
+    buckets = {key[1:]: value for key, value in found.items() if key[0] == "stentor_job_seconds_bucket"}
+    assert buckets["0.25", "standard"] == buckets["4.0", "standard"] == 2
+    assert buckets["8.0", "standard"] == buckets["65536.0", "standard"] == buckets["+Inf", "standard"] == 4
+    assert (buckets["65536.0", "bulk"], buckets["+Inf", "bulk"], buckets["+Inf", "interactive"]) == (0, 1, 0)
+    assert found["stentor_job_seconds_sum", "standard"] == 14.25
+    attempts = {key[1]: value for key, value in found.items() if key[0] == "stentor_webhook_attempts_total"}
+    assert attempts == {"succeeded": 3, "failed": 0, "pending": 7, "skipped": 0}
+
+
+def test_that_redis_is_away_is_told_and_what_it_was_before_the_first_tick_is_not() -> None:
+    metrics = Metrics(Settings())
+    assert ("stentor_redis_up",) not in samples(metrics.registry)
+    metrics.away()
+    assert samples(metrics.registry)["stentor_redis_up",] == 0
+    metrics.show(a_snapshot())
+    assert samples(metrics.registry)["stentor_redis_up",] == 1
+    metrics.away()
+    assert samples(metrics.registry)["stentor_redis_up",] == 0
 
 
 def test_one_that_does_not_lead_tells_of_its_own_machine_alone() -> None:
