@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: install format lint lint-deploy test bench demo lock clean
+.PHONY: install format lint lint-deploy test bench demo lock image-tags clean
 
 install: .venv/installed
 
@@ -26,6 +26,7 @@ lint: install
 
 # What is deployed: a line for each tool.
 lint-deploy: install
+	$(BIN)/hadolint compose/Dockerfile
 	$(BIN)/python -m tests.kubernetes
 
 test: install
@@ -45,7 +46,7 @@ bench: .venv-bench/installed
 demo: install
 	$(BIN)/python -m tests.demo
 
-# Newest versions that pyproject.toml allows, in place of those in constraints.txt.
+# Newest versions that pyproject.toml allows, in place of those in constraints.txt and of what the images install.
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
@@ -53,7 +54,12 @@ lock:
 	$(PIP_QUIET) .venv-lock/bin/python -m pip install --quiet --editable '.[local]' --group dev
 	{ head -n 1 constraints.txt; .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v '^setuptools=='; } > constraints.new
 	mv constraints.new constraints.txt
+	$(PIP_QUIET) .venv-lock/bin/python -m pip install --quiet uv
+	compose/requirements/lock.sh .venv-lock/bin/uv
 	rm -rf .venv-lock
+
+image-tags:
+	@$(PYTHON) compose/image_tags.py
 
 clean:
 	rm -rf .venv .venv-bench .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output

@@ -123,10 +123,11 @@ class DeviceRegistry:
         Raises:
             DeviceNotFound: no device of this id ever did.
         """
-        for status in self.list():
-            if status.id == wanted:
-                return status
-        raise DeviceNotFound(f"there is no device {wanted!r}")
+        with redis_errors():
+            report = cast("str | None", self._client.hget(keys.device(wanted), "report"))
+        if report is None:
+            raise DeviceNotFound(f"there is no device {wanted!r}")
+        return self._status(report, time.time())
 
     def _status(self, report: str, now_s: float) -> DeviceStatus:
         status = from_json(DeviceStatus, report)

@@ -77,6 +77,7 @@ StentorError
 │   │   └── RedisUntrusted    redis_untrusted
 │   ├── StorageUnavailable    storage_unavailable
 │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
+│   ├── RoomSilent            room_silent (seen by the CLI)
 │   ├── SpeechLate            speech_late
 │   └── VoicesUnknown         voices_unknown
 ├── GpuError                  the driver does not do it; seen by the scheduler and in logs
@@ -579,6 +580,12 @@ class ApiUnavailable(UnavailableError):
     """The Stentor API does not answer."""
 
     code = "api_unavailable"
+
+
+class RoomSilent(UnavailableError):
+    """A room has not been heard of for longer than its heartbeat is good for, or cannot work."""
+
+    code = "room_silent"
 
 
 class SpeechLate(UnavailableError):

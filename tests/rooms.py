@@ -59,6 +59,11 @@ class Rooms:
             command = [sys.executable, "-m", "stentor.cli", *words]
             self.running[name] = subprocess.Popen(command, env={**self._environ, **environ}, stdout=log, stderr=log)
 
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``stentor`` with these arguments and the rooms' own environment."""
+        command = [sys.executable, "-m", "stentor.cli", *arguments]
+        return subprocess.run(command, env=self._environ, capture_output=True, text=True, timeout=60, check=False)
+
     def kill(self, name: str) -> None:
         """Kill a room's first process with SIGKILL, and not its children; returns when it is gone."""
         self.running[name].send_signal(signal.SIGKILL)

@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "api": ("room_commands:api", "Run the HTTP API alone."),
     "worker": ("room_commands:worker", "Run the worker of one device, or the io worker, alone."),
     "scheduler": ("room_commands:scheduler", "Run the scheduler alone."),
+    "health": ("health:health", "Ask a room of this host whether it is well."),
     "keys": ("key_commands:keys", "Create, list and revoke API keys."),
     "bench": ("bench:bench", "Measure how much is spoken, and how soon."),
     "doctor": ("doctor:doctor", "Tell what is reachable, writable and missing."),

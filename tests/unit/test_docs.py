@@ -23,8 +23,8 @@ from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
-#: Failures that neither an HTTP answer nor a job shows: those of a start, of a driver, and one that only clients see.
-NOT_SHOWN = (errors.ConfigurationError, errors.GpuError, errors.ApiUnavailable)
+#: Failures that neither an HTTP answer nor a job shows: of a start, of a driver, or for the command line's eyes only.
+NOT_SHOWN = (errors.ConfigurationError, errors.GpuError, errors.ApiUnavailable, errors.RoomSilent)
 
 
 def page(name: str) -> str:

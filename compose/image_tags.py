@@ -1,0 +1,116 @@
+"""The tags of the images, from git; ``make image-tags`` prints them.
+
+Of a release: `v1.4.0-py311`, of the GPU worker `v1.4.0-cu135-py311`. Of anything else the day of its commit:
+`dev-20261128`, and of a commit on a branch `hotfix/...` the day and which of that day's commits it is:
+`hotfix-20261128-2`. There is no `latest`: what is rolled back to must have a name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+IMAGES: Final = ("api", "worker", "worker-gpu", "scheduler")
+#: What says which CUDA is in the GPU worker: the version of NVIDIA's runtime.
+CUDA_PIN: Final = re.compile(r"^nvidia-cuda-runtime==(\d+)\.(\d+)\.", re.MULTILINE)
+RELEASE: Final = re.compile(r"v\d+\.\d+\.\d+")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """What git says about the commit that the images are made of."""
+
+    #: The release that the commit is, as its tag says: `v1.4.0`.
+    release: str | None
+    branch: str
+    #: Day of the commit, in UTC.
+    day: str
+    #: Which of that day's commits on its branch it is, from 1.
+    number: int
+    #: Whether something is not committed.
+    dirty: bool
+
+
+def tag(source: Source, image: str, cuda: str, python: str = "py311") -> str:
+    """The image's tag."""
+    if source.release and not source.dirty:
+        return "-".join((source.release, *([cuda] if image == "worker-gpu" else []), python))
+    if source.branch.startswith("hotfix/") and not source.dirty:
+        return f"hotfix-{source.day}-{source.number}"
+    return f"dev-{source.day}"
+
+
+def tags(source: Source, requirements: str) -> Mapping[str, str]:
+    """The tag of each image; ``requirements`` is the file that pins the GPU worker's packages."""
+    return {image: tag(source, image, cuda_of(requirements)) for image in IMAGES}
+
+
+def cuda_of(requirements: str) -> str:
+    """The CUDA that is pinned there: `cu128` for 12.8."""
+    found = CUDA_PIN.search(requirements)
+    if found is None:
+        raise SystemExit("compose/requirements/engine-piper-gpu.txt pins no nvidia-cuda-runtime; run `make lock`")
+    return f"cu{found[1]}{found[2]}"
+
+
+def source_of(folder: Path) -> Source:
+    """What git says about the commit that is checked out there."""
+    released = [name for name in _git(folder, "tag", "--points-at", "HEAD").split() if RELEASE.fullmatch(name)]
+    day = _git(folder, "log", "-1", "--date=format-local:%Y%m%d", "--format=%cd")
+    same_day = _git(folder, "log", "--first-parent", "--date=format-local:%Y%m%d", "--format=%cd").split().count(day)
+    return Source(
+        release=max(released, key=_order, default=None),
+        branch=_git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        day=day,
+        number=same_day,
+        dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    )
+
+
+def _order(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release[1:].split("."))
+
+
+def variables(folder: Path, made: Mapping[str, str]) -> Mapping[str, str]:
+    """What `compose/docker-bake.hcl` and `make images` take from the environment."""
+    return {
+        "TAG": made["api"],
+        "TAG_GPU": made["worker-gpu"],
+        "REVISION": _git(folder, "rev-parse", "HEAD"),
+        "CREATED": _git(folder, "log", "-1", "--format=%cI"),
+    }
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "TZ": "UTC"}
+    ).stdout.strip()
+
+
+def main() -> None:
+    """Print the tags: `stentor/api:v1.4.0-py311` and so on; with `--shell` the variables of a build."""
+    parser = argparse.ArgumentParser(description="Print the images' tags, made from git.")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="The checkout (default: this one).")
+    parser.add_argument("--registry", default="stentor", help="What stands before the images' names.")
+    parser.add_argument("--shell", action="store_true", help="Print NAME=VALUE lines for a build instead.")
+    options = parser.parse_args()
+    source = source_of(options.folder)
+    requirements = options.folder / "compose" / "requirements" / "engine-piper-gpu.txt"
+    made = tags(source, requirements.read_text(encoding="utf-8"))
+    if options.shell:
+        lines = [f"{name}={value}" for name, value in variables(options.folder, made).items()]
+    else:
+        lines = [f"{options.registry}/{image}:{tag}" for image, tag in made.items()]
+    print("\n".join(lines))  # noqa: T201 - what the script is for
+
+
+if __name__ == "__main__":
+    main()
