@@ -54,7 +54,7 @@ def api(bind: str, timeout_s: float) -> None:
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as exc:
-        raise ApiUnavailable(f"the API does not answer at {bind}: {exc or type(exc).__name__}") from exc
+        raise ApiUnavailable(f"the API does not answer at {bind}: {str(exc) or type(exc).__name__}") from exc
     finally:
         connection.close()
     if answer.status != http.client.OK:
