@@ -98,7 +98,7 @@ class Gatherer:
             pipe = self._client.pipeline(transaction=False)
             pipe.hgetall(keys.OUTCOMES)
             pipe.xlen(keys.OUTBOX)
-            self._backlog(keys=[keys.DUE_ENDPOINTS], args=[now], client=pipe)
+            self._backlog(args=[now, keys.DUE_ENDPOINTS], client=pipe)
             pipe.scard(keys.ACTIVE_BULKS)
             for queue in queues:
                 pipe.llen(keys.queue(queue))
