@@ -28,6 +28,7 @@ lint: install
 lint-deploy: install
 	$(BIN)/hadolint compose/Dockerfile
 	$(BIN)/python -m tests.kubernetes
+	cd compose && npm ci --silent && node_modules/.bin/dclint --max-warnings 0 compose*.yaml
 
 test: install
 	$(BIN)/pytest

@@ -2,8 +2,9 @@
 """Makes the secret files of compose.yaml, each once. Needs nothing but Python 3.
 
   make_secrets.py                make what is missing; what is there stays
-  make_secrets.py rotate NAME    a new password beside the old one, for a user of Redis: api, worker, io, scheduler, flower, admin
+  make_secrets.py rotate NAME    a new password beside the old one, for a user of Redis: api, worker, io, ...
   make_secrets.py retire         old passwords of Redis go
+  make_secrets.py join HOST      the folder join/, with what another GPU host needs to reach this one as HOST
 
 A password stands in one file; `users.acl` and S3's files are written anew from those each time. Tell Redis with
 `ACL LOAD` (docs/howto/rotate-secrets.md). Files of a Redis or S3 elsewhere are put here by hand before.
@@ -42,7 +43,7 @@ class Folder:
         return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else ""
 
     def write(self, name: str, text: str) -> None:
-        """Write a file in place: a container that has mounted it sees the new text, which it would not of a new file."""
+        """Write a file in place, so that a container that has mounted it sees the new text."""
         path = self.path / name
         if self.read(name) != text:
             path.touch(mode=0o600)
@@ -85,13 +86,18 @@ def make(folder: Folder) -> None:
     passwords: dict[str, str] = {}
     for user in USERS:
         url = folder.made(f"redis_url_{user}", redis_url(user))
-        passwords[user] = hashed(urlsplit(url).password or "", urlsplit(folder.read(f"redis_url_{user}.old")).password or "")
+        passwords[user] = hashed(
+            urlsplit(url).password or "", urlsplit(folder.read(f"redis_url_{user}.old")).password or ""
+        )
     folder.write("redis_admin_password", urlsplit(folder.read("redis_url_admin")).password or "")
     passwords["health"] = hashed(folder.made("redis_health_password", token()))
     acl = (HERE / "redis" / "users.acl.template").read_text(encoding="utf-8")
     folder.write("users.acl", acl_file(acl, passwords))
 
-    keys = {name: folder.made(f"s3_{name}", token()) for name in ("access_key", "secret_key", "admin_access_key", "admin_secret_key")}
+    keys = {
+        name: folder.made(f"s3_{name}", token())
+        for name in ("access_key", "secret_key", "admin_access_key", "admin_secret_key")
+    }
     folder.write("s3_identities.json", identities(keys))
     internal = folder.made("s3_internal_key", token())
     folder.write("s3_security.toml", security(internal))
@@ -151,6 +157,16 @@ def rotate(folder: Folder, user: str) -> None:
     folder.write(name, old.replace(password, token()))
 
 
+def join(folder: Folder, host: str, out: Folder) -> None:
+    """What another GPU host needs: secrets of workers and schedulers alone, and whom to trust."""
+    for user in ("worker", "scheduler"):
+        url = folder.read(f"redis_url_{user}")
+        out.write(f"redis_url_{user}", url.replace("redis://", "rediss://").replace("@redis:6379", f"@{host}:6380"))
+    for name in ("s3_access_key", "s3_secret_key"):
+        out.write(name, folder.read(name))
+    out.write("cluster_ca.pem", (HERE / "tls" / "cluster_ca.pem").read_text(encoding="utf-8").rstrip("\n"))
+
+
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,6 +174,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("rotate").add_argument("user", choices=USERS)
     commands.add_parser("retire")
+    commands.add_parser("join").add_argument("host")
     asked = parser.parse_args()
     folder = Folder(asked.folder)
     if asked.command == "rotate":
@@ -166,6 +183,8 @@ def main() -> None:
         for user in USERS:
             folder.remove(f"redis_url_{user}.old")
     make(folder)
+    if asked.command == "join":
+        join(folder, asked.host, Folder(HERE / "join"))
 
 
 if __name__ == "__main__":
