@@ -28,7 +28,7 @@ from api.idempotency import new_id
 from api.limits import limits_of
 from api.services import services
 from api.uploads import expect_file
-from stentor.bulk import CHECKING, FAILED, STATES, Bulk, source_key
+from stentor.bulk import CHECKING, FAILED, STATES, VERSION, Bulk, source_key
 from stentor.doorbell import CHECK_BULK
 from stentor.errors import (
     AudioNotFound,
@@ -145,6 +145,7 @@ def _bulk(fields: BulkFields, *, bulk_id: str, source: str, file_name: str) -> B
     given["voice"] = given["voice"] or services().settings.default_voice
     name = fields.name if fields.name is not None else file_name[:NAME_CHARS]
     return Bulk(
+        version=VERSION,
         id=bulk_id,
         owner=owner(),
         key_id=key().id,

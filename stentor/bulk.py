@@ -26,6 +26,8 @@ PACKING: Final = "packing"
 JOINING: Final = "joining"
 READY: Final = "ready"
 
+#: As ``stentor.job.VERSION``: of the bulk's hash, and of its rows in S3.
+VERSION: Final = 1
 #: Rows of one object in S3. They enter the lanes and leave Redis in this unit.
 CHUNK_ROWS: Final = 1000
 
@@ -57,6 +59,7 @@ class Bulk:
     """One file of texts, how to speak them, and how far they are. Times are seconds since the epoch."""
 
     id: str
+    version: int = 1
     owner: str
     key_id: str | None = None
     state: str = CHECKING

@@ -78,6 +78,7 @@ StentorError
 │   ├── StorageUnavailable    storage_unavailable
 │   ├── ApiUnavailable        api_unavailable (seen by the CLI)
 │   ├── RoomSilent            room_silent (seen by the CLI)
+│   ├── RecordNewer           record_newer (seen in logs)
 │   ├── SpeechLate            speech_late
 │   └── VoicesUnknown         voices_unknown
 ├── GpuError                  the driver does not do it; seen by the scheduler and in logs
@@ -574,6 +575,12 @@ class StorageUnavailable(UnavailableError):
     """The S3 storage does not answer or refuses the request."""
 
     code = "storage_unavailable"
+
+
+class RecordNewer(UnavailableError):
+    """A job or bulk was written by a newer release, in a way that this one cannot read; a newer one does its work."""
+
+    code = "record_newer"
 
 
 class ApiUnavailable(UnavailableError):

@@ -22,6 +22,9 @@ SETTLED: Final = frozenset({SUCCEEDED, FAILED, CANCELED})
 
 #: From the most to the least urgent.
 PRIORITIES: Final = ("interactive", "standard", "bulk")
+#: How what a job asks for is to be read. It grows when an older release would read it wrongly, not for a new field
+#: that an older one may pass over (docs/howto/upgrade.md). Jobs without a version are of 1.
+VERSION: Final = 1
 #: Who does not choose a seed gets this one, so that the same request gives the same bytes.
 DEFAULT_SEED: Final = 0
 #: How much faster or slower than its own pace a voice can be asked to speak.
@@ -38,6 +41,7 @@ class Job:
     """One text, how to speak it, and what became of it. Times are seconds since the epoch."""
 
     id: str
+    version: int = 1
     owner: str
     #: The API key that submitted it, by its id; its limits and its usage count.
     key_id: str | None = None

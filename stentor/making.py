@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stentor.cache import fingerprint
-from stentor.job import Job
+from stentor.job import VERSION, Job
 from stentor.lanes import Lane
 from stentor.settings import Settings
 from stentor.voice import Voice
@@ -40,6 +40,7 @@ def make_job(
             loudness_lufs=settings.loudness_lufs,
         )
     return Job(
+        version=VERSION,
         text=text,
         voice=voice.name,
         recording=voice.recording,

@@ -9,16 +9,21 @@ from typing import Final
 
 import redis
 
-from stentor import keys
-from stentor.job import Job, Outcome
+from stentor import keys, log
+from stentor.errors import RecordNewer
+from stentor.job import VERSION, Job, Outcome
 from stentor.lanes import Lane
 from stentor.record import encode, from_fields
 from stentor.redis_client import redis_errors, script, text_list
 from stentor.settings import Settings
 from stentor.store import EVENTS_KEPT
 
+_log = log.get(__name__)
+
 #: Name of the consumer that holds jobs which were given back; no device has it, for it has no slash.
 RETURNED: Final = "returned"
+#: Name of the consumer that holds jobs of a newer release until the lease is over.
+NEWER: Final = "newer"
 #: Entries that one call gives back; Redis does nothing else meanwhile.
 RELEASED_AT_ONCE: Final = 500
 #: Rows of bulks that the cache remembers: with 600 bytes each, so that a bulk of a million rows costs Redis no more
@@ -94,9 +99,13 @@ class Deliveries:
 
     def _claimed(self, lane_key: str, count: int, mode: str) -> list[Delivery]:
         with redis_errors():
-            rows = self._claim(
-                keys=[lane_key], args=[keys.GROUP, self._device, count, time.time(), mode, self._lease_ms]
+            rows, newer = self._claim(
+                keys=[lane_key],
+                args=[keys.GROUP, self._device, count, time.time(), mode, self._lease_ms, VERSION, NEWER],
             )
+        if newer:
+            error = RecordNewer(f"jobs of a version above {VERSION} wait for a device of a newer release")
+            _log.warning("jobs_left", code=error.code, reason=error.detail, jobs=len(newer), job_id=newer[0])
         return [
             Delivery(job=from_fields(Job, _pairs(fields)), entry=entry, known=_pairs(known))
             for entry, fields, known in rows

@@ -10,7 +10,13 @@
 --          'own': jobs that an earlier process of this device held when it ended
 --          'lost': jobs whose device has been silent, or that were given back
 -- ARGV[6]  with 'lost', after how many ms of silence
--- Answer   list of {entry, {job field, value, ...}, {field, value, ... of the audio of an equal job, if it is known}}
+-- ARGV[7]  the latest version of jobs that the device reads
+-- ARGV[8]  name of the consumer with whom later ones lie
+-- Answer   {list of {entry, {job field, value, ...}, {field, value, ... of the audio of an equal job, if it is known}},
+--          ids of jobs of a later version}
+--
+-- A job of a later version stays queued. It lies with nobody until the lease is over; then it is looked at again, by
+-- whoever comes first, so that a device of a newer release gets it.
 local lane, group, device, count, now, mode = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local entries = {}
 if mode == 'lost' then
@@ -21,14 +27,24 @@ else
   if answer then entries = answer[1][2] end
 end
 
-local claimed = {}
+local function leave(job, id, owner, entry)
+  redis.call('XCLAIM', lane, group, ARGV[8], 0, entry, 'JUSTID')
+  redis.call('HSET', job, 'state', 'queued')
+  redis.call('HDEL', job, 'started_at', 'device')
+  redis.call('ZREM', 'stentor:jobs:' .. owner .. ':running', id)
+end
+
+local claimed, newer = {}, {}
 for _, item in ipairs(entries) do
   local entry, values = item[1], item[2]
   local id = values and values[2]
   local job = id and 'stentor:job:' .. id
-  local found = job and redis.call('HMGET', job, 'owner', 'bulk')
+  local found = job and redis.call('HMGET', job, 'owner', 'bulk', 'version')
   local owner = found and found[1]
-  if owner then
+  if owner and tonumber(found[3] or 1) > tonumber(ARGV[7]) then
+    leave(job, id, owner, entry)
+    newer[#newer + 1] = id
+  elseif owner then
     redis.call('HINCRBY', job, 'attempts', 1)
     redis.call('HSET', job, 'state', 'running', 'started_at', now, 'device', device)
     if not found[2] then redis.call('ZADD', 'stentor:jobs:' .. owner .. ':running', 0, id) end
@@ -41,4 +57,4 @@ for _, item in ipairs(entries) do
   end
 end
 if mode == 'new' then note(lane, group) end
-return claimed
+return {claimed, newer}

@@ -89,7 +89,7 @@ end
 
 -- What of a row's hash is no part of its outcome: the bulk's rows in S3 have it.
 local asked = {
-  id = 1, owner = 1, key_id = 1, text = 1, voice = 1, model = 1, lane = 1, entry = 1, speed = 1, seed = 1, format = 1,
+  id = 1, version = 1, owner = 1, key_id = 1, text = 1, voice = 1, model = 1, lane = 1, entry = 1, speed = 1, seed = 1, format = 1,
   sample_rate_hz = 1, priority = 1, metadata = 1, created_at = 1, fingerprint = 1, webhook_url = 1, recording = 1,
   recording_key = 1, bulk = 1, row = 1, chunk = 1,
 }

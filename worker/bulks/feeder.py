@@ -17,10 +17,23 @@ from redis.exceptions import LockError
 from redis.lock import Lock
 
 from stentor import keys, log
-from stentor.bulk import CANCELED, CHECKING, CHUNK_ROWS, ENDED, FAILED, PAUSED, READY, RUNNING, SUCCEEDED, WAITING, Bulk
+from stentor.bulk import (
+    CANCELED,
+    CHECKING,
+    CHUNK_ROWS,
+    ENDED,
+    FAILED,
+    PAUSED,
+    READY,
+    RUNNING,
+    SUCCEEDED,
+    VERSION,
+    WAITING,
+    Bulk,
+)
 from stentor.bulk_store import BulkStore
 from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
-from stentor.errors import UnavailableError
+from stentor.errors import RecordNewer, UnavailableError
 from stentor.redis_client import connect, redis_errors, script, text_list
 from stentor.settings import Settings
 from stentor.storage import Storage
@@ -161,7 +174,16 @@ class Feeder:
             if bulk is None:
                 with redis_errors():
                     self._client.srem(keys.ACTIVE_BULKS, bulk_id)
-        return [bulk for bulk in bulks.values() if bulk and bulk.id not in self._aside]
+        there = [bulk for bulk in bulks.values() if bulk and bulk.id not in self._aside]
+        return [bulk for bulk in there if self._reads(bulk, now_s)]
+
+    def _reads(self, bulk: Bulk, now_s: float) -> bool:
+        """Whether the bulk was written in a way that this release knows; else it is left to a newer one."""
+        if bulk.version > VERSION:
+            reason = f"it is of version {bulk.version}; this release reads up to {VERSION}"
+            _log.warning("bulk_put_aside", bulk_id=bulk.id, code=RecordNewer.code, reason=reason, pause_s=ASIDE_S)
+            self._aside[bulk.id] = now_s + ASIDE_S
+        return bulk.version <= VERSION
 
     def _settle_down(self, bulk: Bulk, now_s: float) -> None:
         """Write what is complete to S3, and do what the bulk's state asks for beside feeding."""

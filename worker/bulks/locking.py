@@ -10,8 +10,9 @@ from typing import Final
 import redis
 
 from stentor import keys, log
+from stentor.bulk import VERSION
 from stentor.bulk_store import BulkStore
-from stentor.errors import UnavailableError
+from stentor.errors import RecordNewer, UnavailableError
 from stentor.redis_client import connect, redis_errors
 from stentor.settings import Settings
 
@@ -81,6 +82,7 @@ def alone(bulk_id: str, work: str, settings: Settings) -> Iterator[tuple[redis.R
 
     Raises:
         LockTaken: another process is at it; look again later, for that process may die.
+        RecordNewer: a newer release has written the bulk; look again later, for a worker of that one may be at it then.
         RedisUnavailable: Redis does not answer.
     """
     with (
@@ -89,4 +91,8 @@ def alone(bulk_id: str, work: str, settings: Settings) -> Iterator[tuple[redis.R
     ):
         if check is None:
             raise LockTaken(f"another process is at the {work} of {bulk_id}")
-        yield client, BulkStore(client, retention_s=settings.retention_s), check
+        store = BulkStore(client, retention_s=settings.retention_s)
+        bulk = store.glance(bulk_id)
+        if bulk and bulk.version > VERSION:
+            raise RecordNewer(f"{bulk_id} is of version {bulk.version}; this release reads up to {VERSION}")
+        yield client, store, check
