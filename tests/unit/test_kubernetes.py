@@ -253,11 +253,13 @@ def test_the_settings_are_settings(resources: list[Resource], tmp_path: Path) ->
 
 def test_the_commands_are_commands(resources: list[Resource]) -> None:
     for pod in pods(resources):
-        words = pod.container["args"]
-        if words[0] == "stentor":
-            parsed(words[1:])
-        else:
-            assert words in (["python", "-m", "stentor.bucket"], ["sleep", "infinity"])
+        probes = [pod.container.get(name, {}) for name in ("readinessProbe", "livenessProbe")]
+        asked = [probe["exec"]["command"] for probe in probes if "exec" in probe]
+        for words in [pod.container["args"], *asked]:
+            if words[0] == "stentor":
+                parsed(words[1:])
+            else:
+                assert words in (["python", "-m", "stentor.bucket"], ["sleep", "infinity"])
 
 
 def parsed(words: list[str]) -> None:
