@@ -171,3 +171,32 @@ def test_secret_files_are_read_by_nobody_else_on_this_machine(server: Server) ->
     assert server.secrets.stat().st_mode & 0o777 == 0o700
     modes = {path.name: path.stat().st_mode & 0o777 for path in server.secrets.iterdir()}
     assert set(modes.values()) <= {0o440, 0o444}
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "redis-keys.md"
+WHO = {"io worker": "io", "api": "api", "device": "worker", "worker": "worker", "scheduler": "scheduler"}
+
+
+def on_the_page() -> list[tuple[str, str, str]]:
+    """Role, `SET` or `GET`, and a key of each kind, as the page says who writes and who reads it."""
+    cases = []
+    for line in PAGE.read_text("utf-8").splitlines():
+        columns = [column.strip() for column in line.replace("\\|", "").split("|")[1:-1]]
+        if not line.startswith("| `stentor:") or len(columns) < 5:
+            continue
+        key = re.sub(r"<[^>]+>|\*", "x", columns[0].strip("`"))
+        for command, who in zip(("SET", "GET"), columns[4:6], strict=False):
+            named = re.findall(r"io worker|\bapi\b|\bdevice\b|\bworker\b|\bscheduler\b", who)
+            cases += [(WHO[one], command, key.replace("beat:x", f"beat:{WHO[one]}")) for one in named]
+    return cases
+
+
+def test_each_role_may_do_with_each_key_what_the_page_says_it_does(server: Server) -> None:
+    cases = on_the_page()
+    assert len(cases) > 120
+    refused = [
+        case
+        for case in cases
+        if verdict(server, case[0], (case[1], case[2], "1") if case[1] == "SET" else case[1:]) != "OK"
+    ]
+    assert refused == []
