@@ -114,8 +114,8 @@ class Orders:
         """Bring about what is planned, as the leader of that number; without one nothing is done."""
         if token is None:
             return
-        claimable = [state for state in lanes if state.lane.priority not in plan.held]
-        waiting = frozenset(state.lane.model for state in claimable)
+        claimable = [state for state in lanes if state.lane.priority not in plan.held] if plan.held else lanes
+        waiting = {state.lane.model for state in claimable}
         live = [status for status in statuses if status.state in LIVE]
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)

@@ -156,12 +156,16 @@ def _waiting(lanes: Sequence[LaneState], held: frozenset[str]) -> dict[str, Wait
     """What may be claimed, by model. The one loop over lanes: there may be 10,000 of them, each second."""
     ranks = {priority: rank for rank, priority in enumerate(PRIORITIES) if priority not in held}
     found: dict[str, tuple[int, int, float]] = {}
-    for state in lanes:
-        model, rank = state.lane.model, ranks.get(state.lane.priority)
-        if rank is None or not state.waiting:
+    for lane, texts, wait_s, _ in lanes:
+        rank = ranks.get(lane.priority)
+        if rank is None or not texts:
             continue
-        texts, most_urgent, oldest_wait_s = found.get(model, (0, rank, 0.0))
-        found[model] = texts + state.waiting, min(most_urgent, rank), max(oldest_wait_s, state.oldest_wait_s)
+        before, most_urgent, oldest_wait_s = found.get(lane.model, (0, rank, 0.0))
+        found[lane.model] = (
+            before + texts,
+            rank if rank < most_urgent else most_urgent,  # noqa: FURB136 - half as long as min()
+            wait_s if wait_s > oldest_wait_s else oldest_wait_s,  # noqa: FURB136
+        )
     return {
         model: Waiting(texts=texts, priority=PRIORITIES[rank], oldest_wait_s=oldest_wait_s)
         for model, (texts, rank, oldest_wait_s) in found.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 from stentor.job import PRIORITIES
 
@@ -57,9 +58,8 @@ class Lane:
         return cls(model=model, priority=priority, length=int(length))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LaneState:
-    """What waits in a lane at one moment."""
+class LaneState(NamedTuple):
+    """What waits in a lane at one moment. A tuple, for each scheduler makes ten thousand of them a second."""
 
     lane: Lane
     #: Jobs that no device holds.

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pydantic_core
+import pydantic
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -51,22 +51,19 @@ def to_json(record: DataclassInstance) -> str:
 
 
 def from_json(kind: type[Record], text: str) -> Record:
-    """The record that ``to_json`` wrote; fields that this release does not know are passed over."""
-    # Pydantic's reader of JSON takes half as long as the standard library's.
-    values, (known, tuples) = pydantic_core.from_json(text), _shape(kind)
-    if not values.keys() <= known:
-        values = {name: value for name, value in values.items() if name in known}
-    for name in tuples & values.keys():
-        values[name] = tuple(values[name])
-    return kind(**values)
+    """The record that ``to_json`` wrote; fields that this release does not know are passed over.
+
+    Raises:
+        ValueError: the text is no such record.
+    """
+    reader: pydantic.TypeAdapter[Record] = _reader(kind)
+    return reader.validate_json(text)
 
 
 @functools.cache
-def _shape(kind: type[DataclassInstance]) -> tuple[frozenset[str], frozenset[str]]:
-    """The names of all fields, and of those that are tuples, which JSON has as lists."""
-    fields = dataclasses.fields(kind)
-    tuples = frozenset(field.name for field in fields if str(field.type).startswith("tuple"))
-    return frozenset(field.name for field in fields), tuples
+def _reader(kind: type[Record]) -> pydantic.TypeAdapter[Record]:
+    """Reads JSON and makes the record in one go: half as long as a parser and the record's own ``__init__``."""
+    return pydantic.TypeAdapter(kind)
 
 
 @functools.cache

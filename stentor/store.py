@@ -203,14 +203,8 @@ class Backlog:
         words = iter(lanes.split("\0") if lanes else ())
         for key, waiting, came_ms in zip(words, words, words, strict=True):
             lane, wait_s = _lane(key), now_s - int(came_ms) / 1000
-            states.append(
-                LaneState(
-                    lane=lane,
-                    waiting=int(waiting),
-                    oldest_wait_s=wait_s if wait_s > 0.0 else 0.0,  # noqa: FURB136 - half as long as max()
-                    held=lane.priority in held,
-                )
-            )
+            oldest_wait_s = wait_s if wait_s > 0.0 else 0.0  # noqa: FURB136 - half as long as max()
+            states.append(LaneState(lane, int(waiting), oldest_wait_s, lane.priority in held))
         return states
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import dataclasses
 import time
 from collections.abc import Callable
 
@@ -32,10 +31,7 @@ class VirtualBacklog(Backlog):
 
     def lanes(self, now_s: float) -> list[LaneState]:
         """All lanes in which something waits, and how long in virtual time."""
-        return [
-            dataclasses.replace(state, oldest_wait_s=self._now() - self._came(state))
-            for state in super().lanes(_AFTER_ALL_S)
-        ]
+        return [state._replace(oldest_wait_s=self._now() - self._came(state)) for state in super().lanes(_AFTER_ALL_S)]
 
     def _came(self, state: LaneState) -> float:
         came_ms = round((_AFTER_ALL_S - state.oldest_wait_s) * 1000)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stentor.devices import DeviceStatus
 from stentor.job import Job
-from stentor.record import from_fields, to_fields
+from stentor.record import from_fields, from_json, to_fields, to_json
 from tests.factories import a_job
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -46,3 +49,27 @@ def test_a_device_survives_its_hash() -> None:
         id="host/cpu", pid=17, state="idle", models=("joe", "amy"), started_at=1.5, seen_at=2.5, batches=3
     )
     assert from_fields(DeviceStatus, to_fields(status)) == status
+
+
+def a_device() -> DeviceStatus:
+    return DeviceStatus(
+        id="host/cpu", pid=17, state="idle", models=("joe", "ümläut"), started_at=1.5, seen_at=2.5,
+        sizes=(1, 0, 2), sums={"joe": [1.0, 2.5]},
+    )  # fmt: skip
+
+
+def test_a_device_survives_its_json() -> None:
+    assert from_json(DeviceStatus, to_json(a_device())) == a_device()
+
+
+def test_what_a_later_release_says_more_is_passed_over_and_what_an_earlier_one_does_not_say_has_its_default() -> None:
+    told = json.loads(to_json(a_device()))
+    del told["sizes"]
+    read = from_json(DeviceStatus, json.dumps({**told, "of_a_later_release": [1]}))
+    assert (read.pid, read.sizes) == (17, (0, 0, 0, 0, 0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"id": "host/cpu"}'])
+def test_what_is_no_record_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="DeviceStatus"):
+        from_json(DeviceStatus, text)
