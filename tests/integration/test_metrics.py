@@ -90,7 +90,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         register_voice(client)
         rooms.start("api")
         rooms.start("scheduler")
-        eventually(lambda: _answers(rooms))
+        eventually(lambda: _answers(rooms), 60)
         yield Watched(rooms, client, port, folder)
     assert list(folder.glob("stentor-api-metrics-*")) == [], "the API leaves nothing behind"
 
@@ -102,10 +102,11 @@ def _answers(rooms: Rooms) -> bool:
 
 
 def test_a_scheduler_tells_what_waits_what_came_of_jobs_and_what_devices_did(watched: Watched) -> None:
-    spoken = [watched.post(text=f"Parcel {number} arrives on Tuesday.", cache=False) for number in range(3)]
-    watched.post(text="A text of poison.")
+    # First, so that no look that sees all that waits has begun before it was canceled.
     canceled = watched.post(text="Never mind.", priority="bulk")
     assert watched.rooms.http("DELETE", f"/v1/jobs/{canceled}").status_code == 200
+    spoken = [watched.post(text=f"Parcel {number} arrives on Tuesday.", cache=False) for number in range(3)]
+    watched.post(text="A text of poison.")
     watched.report(rows=4, sizes=(0, 0, 1, 0, 0, 0, 0, 0, 0), busy_s=0.5, times=(0, 0, 0, 1, 0, 0, 0, 0, 0, 0))
     before = watched.scheduler(("stentor_jobs_waiting", TONE, "standard"), 4)
     assert before["stentor_oldest_wait_seconds", TONE, "standard"] > 0
