@@ -91,9 +91,15 @@ class Rooms:
 
     def events(self, action: str, name: str = "device") -> list[dict[str, Any]]:
         """What the room of that name, in all its lives, has logged as ``action``. Others may have printed lines."""
+        return [event for event in self._events(name) if event["action"] == action]
+
+    def errors(self, name: str = "device") -> list[str]:
+        """What the room of that name, in all its lives, has logged as an error."""
+        return [str(event["action"]) for event in self._events(name) if event["level"] == "error"]
+
+    def _events(self, name: str) -> list[dict[str, Any]]:
         lines = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
-        found = [event for event in map(_event, lines) if event]
-        return [event for event in found if event["action"] == action]
+        return [event for event in map(_event, lines) if event]
 
     def foreign_lines(self) -> dict[str, list[str]]:
         """Lines of the rooms' logs that are no events, by room; there are to be none."""

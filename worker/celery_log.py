@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery.apps import worker as celery_worker
 
 from stentor import log
@@ -17,8 +19,18 @@ from stentor.settings import Settings
 def set_up(settings: Settings) -> None:
     """Have all that this process says logged, what Celery prints by itself included."""
     log.configure(settings, room="worker")
+    logging.getLogger("celery.worker.request").addFilter(_is_unforeseen)
     if settings.log_format == "json":
         celery_worker.safe_say = _say  # type: ignore[attr-defined]
+
+
+def _is_unforeseen(record: logging.LogRecord) -> bool:
+    """Whether a line is not about a device's process that ended in order: that is told as ``device_unloads`` already.
+
+    Celery takes each end of a process in a task for an error, which would be one for each model that leaves.
+    """
+    about = record.args[0] if isinstance(record.args, tuple) and record.args else None
+    return not (isinstance(about, WorkerLostError) and "exitcode 0." in str(about))
 
 
 def _say(message: str, *_: Any) -> None:

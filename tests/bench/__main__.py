@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 #: Modules of this package that have ``run() -> dict`` and ``report(dict)``, in the order in which they run.
-BENCHES = ("engine", "stack", "queue", "peers", "depth", "tick", "day", "api", "bulk")
+BENCHES = ("engine", "stack", "queue", "peers", "depth", "tick", "cycles", "day", "api", "bulk")
 OUTPUT = Path(__file__).parents[2] / "bench-output"
 
 

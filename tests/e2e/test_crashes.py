@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import itertools
 import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import httpx
 import psutil
 import pytest
-import soundfile
 
 from stentor import keys
 from stentor.client_json import JobJson
 from stentor.redis_client import connect
-from tests.poison.stentor_poison import POISON, RATE_HZ
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
+from tests.tones import ENVIRON as TONES
+from tests.tones import assert_whole, device_pid
 
 pytestmark = pytest.mark.faults
 
@@ -34,10 +29,8 @@ SETTLES_S = 90.0
 #: From the death of the device's process to the next settled text, beside the model's load time (issue 3). The
 #: assertion allows twice as much, for machines that are busy with other things.
 GAP_S = 3.2
-POISON_DIR = str(Path(__file__).parents[1] / "poison")
 ENVIRON = {
-    "PYTHONPATH": os.pathsep.join([POISON_DIR, *filter(None, [os.environ.get("PYTHONPATH")])]),
-    "STENTOR_DEFAULT_VOICE": POISON,
+    **TONES,
     "STENTOR_LEASE_S": "8",
     "STENTOR_RING_AFTER_S": "2",
     "STENTOR_BATCH_DEADLINE_S": "3",
@@ -105,29 +98,8 @@ class Backlog:
         assert {logged[job_id] for job_id in self.ids} <= {0, 1}
         # 0: the process died in the moment between settling and saying so; failed jobs are told in other words too.
         assert sum(logged[job_id] for job_id in self.ids) >= BACKLOG - len(failed) - 4
-        self.assert_whole([job for job in jobs if job["state"] == "succeeded"])
+        assert_whole(self.rooms, [job for job in jobs if job["state"] == "succeeded"])
         return jobs
-
-    def assert_whole(self, jobs: list[JobJson]) -> None:
-        """Each audio object is there, is the one that the job tells of, and can be decoded to its end."""
-        limits = httpx.Limits(max_keepalive_connections=4)
-        headers = {"Authorization": f"Bearer {self.rooms.key}"}
-        with (
-            httpx.Client(base_url=self.rooms.url, headers=headers, limits=limits, timeout=60, trust_env=False) as http,
-            ThreadPoolExecutor(4) as pool,
-        ):
-            bodies = pool.map(lambda job: http.get(f"/v1/jobs/{job['id']}/audio?inline=1").content, jobs)
-            for job, body in zip(jobs, bodies, strict=True):
-                assert hashlib.sha256(body).hexdigest() == job["sha256"]
-                samples, rate_hz = soundfile.read(io.BytesIO(body))
-                assert (len(samples) / rate_hz, rate_hz) == (job["audio_s"], RATE_HZ)
-
-
-def device_pid(rooms: Rooms) -> int | None:
-    """The process that is the device, once it has its model."""
-    listed = rooms.http("GET", "/v1/devices").json()["devices"]
-    pids = [int(device["pid"]) for device in listed if device["state"] in {"idle", "busy"} and device["model"]]
-    return pids[0] if pids and psutil.pid_exists(pids[0]) else None
 
 
 def new_device_pid(rooms: Rooms, old: int) -> int:

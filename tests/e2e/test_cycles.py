@@ -1,0 +1,29 @@
+"""A model that leaves and comes back again and again under traffic loses no text; ``tests/bench/cycles.py`` has 200."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cycles import Cycles, Traffic, running
+
+pytestmark = pytest.mark.faults
+
+#: A cycle takes about 3 s; a machine that is busy with other things does as many as it can in that time, in seconds.
+CYCLES, MOST_S = 20, 60.0
+
+
+def test_cycles_of_unloading_and_loading_under_traffic_lose_nothing(
+    programs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(tmp_path) as rooms:
+        with Traffic(rooms) as traffic:
+            cycles = Cycles(rooms, traffic)
+            cycles.run(CYCLES, most_s=MOST_S)
+        jobs = cycles.checked()
+        unloads = [event["why"] for event in rooms.events("device_unloads")]
+    with capsys.disabled():
+        print(f"\n{len(cycles.done)} cycles, {len(jobs)} texts, {len(unloads)} processes left")
+    assert len(unloads) >= len(cycles.done) >= 2
+    assert set(unloads) == {"person", "policy"}
