@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: install format lint lint-deploy test bench demo lock image-tags clean
+.PHONY: install format lint lint-deploy test bench demo lock images image-tags sbom audit clean
 
 install: .venv/installed
 
@@ -60,8 +60,32 @@ lock:
 	compose/requirements/lock.sh .venv-lock/bin/uv
 	rm -rf .venv-lock
 
+# IMAGES="api worker" builds some of them; worker-gpu is among them only if it is named.
+images:
+	compose/build.sh $(IMAGES)
+
 image-tags:
 	@$(PYTHON) compose/image_tags.py
 
+# What is in each image, as CycloneDX; asks nobody.
+sbom: .venv-supply/installed
+	mkdir -p sbom
+	for room in api scheduler worker engine-piper engine-piper-gpu voice-joe; do \
+		.venv-supply/bin/cyclonedx-py requirements --output-reproducible --of JSON \
+			--output-file sbom/$$room.cdx.json compose/requirements/$$room.txt || exit 1; \
+	done
+
+# Known vulnerabilities of what is in the images; asks the advisory database of PyPI.
+audit: .venv-supply/installed
+	for room in api scheduler engine-piper engine-piper-gpu; do \
+		.venv-supply/bin/pip-audit --strict --require-hashes --disable-pip --requirement compose/requirements/$$room.txt || exit 1; \
+	done
+
+.venv-supply/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-supply
+	$(PIP_QUIET) .venv-supply/bin/python -m pip install --quiet --upgrade pip
+	$(PIP_QUIET) .venv-supply/bin/python -m pip install --quiet --group supply
+	touch $@
+
 clean:
-	rm -rf .venv .venv-bench .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output
+	rm -rf .venv .venv-bench .venv-lock .venv-supply sbom build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-output bench-output
