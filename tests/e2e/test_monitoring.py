@@ -17,8 +17,7 @@ from tests.receivers import LOOPBACK, receiver
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually
 
-#: How long rooms may take to start, and panels to show something, on a machine that does much else; both take some
-#: 15 s where nothing else runs.
+#: How long rooms may take to start, and panels to show something, on a machine that does much else.
 LONGEST_START_S, SHOWN_S = 240.0, 150.0
 pytestmark = pytest.mark.timeout(600)
 
