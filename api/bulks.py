@@ -41,6 +41,7 @@ from stentor.errors import (
     SourceRefused,
     StentorError,
 )
+from stentor.storage import OWN_PREFIXES, may_be_named
 from stentor.webhooks import check_url
 
 #: Statuses of refusals that are not about what is in the file.
@@ -85,6 +86,10 @@ def _from_source() -> Bulk:
     allowed = (services().settings.bulk_sources or "").split(",")
     if bucket not in allowed:
         raise SourceRefused(f"bulks are not read from the bucket {bucket!r}; STENTOR_BULK_SOURCES names those they are")
+    if not may_be_named(name):
+        raise SourceRefused(
+            f"bulks are not read from {name[:100]!r}; wanted is a key outside of {', '.join(OWN_PREFIXES)}"
+        )
     try:
         _check_size(services().storage.size_of(name, bucket=bucket))
     except AudioNotFound as exc:

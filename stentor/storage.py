@@ -26,8 +26,19 @@ STREAM_BYTES = 64 * 1024
 #: Parts in which an object of unknown length is uploaded, and how many of them are in memory at a time. S3 takes 10,000
 #: parts: 80 GB.
 PART_BYTES, PARTS_IN_MEMORY = 8 * 2**20, 3
+#: Below these lie the objects of all owners.
+OWN_PREFIXES = ("audio/", "bulk/", "voices/")
 #: Codes with which S3 servers say that an object or bucket is not there.
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+
+
+def may_be_named(key: str) -> bool:
+    """Whether a client may name an object of our bucket by this key: none that Stentor has put there, by any spelling.
+
+    Some S3 servers take a key for a path, and ``..`` in it for the way up, out of the bucket even.
+    """
+    parts = key.split("/")
+    return not key.startswith(OWN_PREFIXES) and not {"", ".", ".."} & set(parts)
 
 
 def audio_key(job_id: str, created_at_s: float, extension: str) -> str:

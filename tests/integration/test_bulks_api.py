@@ -233,6 +233,17 @@ def test_a_source_in_an_allowed_bucket_is_read_and_any_other_is_refused(
     refused(serve(**QUICK).post("/v1/bulks", json={"source": source}), 422, "source_refused")
 
 
+@pytest.mark.parametrize("way", ["", "/", "./", "in/../", "in/./../", "in//../"])
+def test_what_is_anothers_cannot_be_named_as_a_source_by_any_spelling(
+    serve: Callable[..., FlaskClient], settings: Settings, storage: Storage, way: str
+) -> None:
+    http = serve(bulk_sources=f"elsewhere,{settings.s3_bucket}", **QUICK)
+    anothers = bulks.source_key(bulks.new_id())
+    storage.put(anothers, CSV, content_type="text/csv")
+    for bucket in (settings.s3_bucket, "elsewhere/../" + settings.s3_bucket):
+        refused(http.post("/v1/bulks", json={"source": f"s3://{bucket}/{way}{anothers}"}), 422, "source_refused")
+
+
 def test_another_owners_bulk_is_not_found(http: FlaskClient, client: redis.Redis, bench: BulkBench) -> None:
     bulk = bench.settle(bench.taken([{}, {}]), all_succeeded([1]))
     http.environ_base["HTTP_AUTHORIZATION"] = "Bearer " + KeyStore(client).create(owner="other", name="theirs")
