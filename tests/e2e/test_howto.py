@@ -12,7 +12,8 @@ import pytest
 from tests.stack import Stack
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs" / "howto").glob("*.md"))
+HOWTO = ROOT / "docs" / "howto"
+PAGES = sorted(HOWTO.glob("*.md"))
 
 
 def blocks(page: Path) -> list[str]:
@@ -21,8 +22,10 @@ def blocks(page: Path) -> list[str]:
 
 
 def test_every_page_has_commands() -> None:
-    assert len(PAGES) >= 5
-    assert [page.name for page in PAGES if not blocks(page)] == []
+    """Those that need a container engine or a cluster are ``console``; nobody runs them here."""
+    silent = [page.name for page in PAGES if not blocks(page)]
+    assert silent == ["images.md", "kubernetes.md"]
+    assert [page for page in silent if "```console\n" not in (HOWTO / page).read_text(encoding="utf-8")] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
