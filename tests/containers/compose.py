@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from tests.containers.engine import podman
 
 from stentor.embedded.ports import chosen_port
 from tests.access_list import COMPOSE, make_secrets
 from tests.containers import engine
+from tests.containers.engine import podman
 
 ROOMS: Final = ("api", "worker-cpu", "io-1", "io-2", "scheduler")
 SERVICES: Final = ("redis", "s3", "nginx", *ROOMS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 
 import pytest
-from tests.containers.engine import podman
 
 from tests.containers.compose import ROOMS, SERVICES, ComposeStack, compose_stack
+from tests.containers.engine import podman
 from tests.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
@@ -27,6 +28,7 @@ def test_a_bulk_goes_through_nginx_and_its_audio_and_a_webhook_come_back(up: Com
     bulk = made.json()
     assert made.status_code in (201, 202), made.text
     done = eventually(lambda: up.ended(bulk["id"]), 300)
+    assert done is not None
     assert done["counts"]["succeeded"] == 30
     audio = up.http("GET", f"/v1/jobs/job_{bulk['id'].removeprefix('bulk_')}_1/audio", follow_redirects=True)
     assert audio.content[:4] == b"RIFF"
@@ -94,6 +96,6 @@ def test_a_killed_process_comes_back_and_nothing_is_lost(up: ComposeStack, name:
     before = up.inspect(name)["State"]["Pid"]
     up.kill(name)
     eventually(lambda: up.inspect(name)["State"]["Pid"] not in (0, before), 60)
-    states = [eventually(lambda job_id=job_id: up.settled(job_id), 180) for job_id in ids]
+    states = [eventually(functools.partial(up.settled, job_id), 180) for job_id in ids]
     assert states == ["succeeded"] * 8
     eventually(lambda: up.unhealthy() == set(), 120)
