@@ -39,6 +39,9 @@ ENVIRON = {
     "STENTOR_DWELL_S": "0",
     "STENTOR_UNLOAD_GRACE_S": "0.2",
     "STENTOR_IDLE_UNLOAD_S": "0.2",
+    # A machine that is busy with other things is no reason to claim a text twice.
+    "STENTOR_LEASE_S": "30",
+    "STENTOR_BATCH_DEADLINE_S": "30",
     # So that an order comes between two drains, when the device still holds texts.
     "STENTOR_DRAIN_S": "0.2",
 }
@@ -163,10 +166,16 @@ class Cycles:
             eventually(lambda: self.look() >= len(ids), STEP_S)
             jobs = [client.job(job_id) for job_id in ids]
         assert self.settled == Counter(ids)
-        assert Counter((job["state"], job["attempts"]) for job in jobs) == {("succeeded", 1): len(ids)}
+        others = [job for job in jobs if (job["state"], job["attempts"]) != ("succeeded", 1)]
+        assert others == [], self._why_again()
         assert_whole(self._rooms, jobs)
         self._nothing_is_left()
         return jobs
+
+    def _why_again(self) -> list[str]:
+        """What the device's processes logged that costs a text an attempt."""
+        grave = ("released", "orphan_taken_back", "pass_hung", "out_of_memory", "device_replaced", "heartbeat_missed")
+        return [str(event) for action in grave for event in self._rooms.events(action)]
 
     def _nothing_is_left(self) -> None:
         lanes = [str(lane) for lane in self._client.smembers(keys.LANES)]

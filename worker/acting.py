@@ -69,6 +69,7 @@ class Acting:
         self._act = script(client, "act")
         self._lost = lost
         self._over = threading.Event()
+        self._keeper: threading.Thread | None = None
 
     def begin(self) -> None:
         """Take the place, once whoever may have had it is silent; and keep it from then on.
@@ -80,11 +81,15 @@ class Acting:
             self._take()
         except RedisUnavailable as exc:
             _log.warning("started_without_redis", reason=str(exc))
-        threading.Thread(target=self._keep, name="acting", daemon=True).start()
+        self._keeper = threading.Thread(target=self._keep, name="acting", daemon=True)
+        self._keeper.start()
 
     def end(self) -> None:
         """Leave the place to the next one."""
         self._over.set()
+        if self._keeper:
+            # It may just be saying that this one goes on.
+            self._keeper.join(GOOD_FOR_S)
         with contextlib.suppress(RedisUnavailable):
             self._asked(0)
 
