@@ -1,19 +1,19 @@
 #!/bin/sh
 # Builds images, with docker where there is one and else with buildah; `make images` calls it.
 #   build.sh [api|worker|scheduler|worker-gpu ...]     without names all but worker-gpu, whose packages are gigabytes
-# From the environment: REGISTRY, PYTHON_IMAGE, ENGINES, ENGINES_GPU, VOICES, TAG and TAG_GPU (from git, if not set), as in
+# From the environment: REGISTRY, PYTHON_IMAGE, ENGINES, ENGINES_GPU, VOICES and TAG (from git, if not set), as in
 # docker-bake.hcl; BUILDER=buildah, to have that one in any case, and BUILD_OPTIONS, words for it.
 set -eu
 cd "$(dirname "$0")/.."
 
 : "${REGISTRY:=stentor}" "${PYTHON_IMAGE:=docker.io/library/python:3.11-slim-bookworm}"
 : "${ENGINES:=piper}" "${ENGINES_GPU:=piper-gpu}" "${VOICES=joe}"
-if [ -z "${TAG:-}" ] || [ -z "${TAG_GPU:-}" ] || [ -z "${REVISION:-}" ] || [ -z "${CREATED:-}" ]; then
+if [ -z "${TAG:-}" ] || [ -z "${REVISION:-}" ] || [ -z "${CREATED:-}" ]; then
     for line in $(python3 compose/image_tags.py --shell); do
         eval ": \"\${${line%%=*}:=${line#*=}}\""
     done
 fi
-export REGISTRY PYTHON_IMAGE ENGINES ENGINES_GPU VOICES TAG TAG_GPU REVISION CREATED
+export REGISTRY PYTHON_IMAGE ENGINES ENGINES_GPU VOICES TAG REVISION CREATED
 
 [ $# -gt 0 ] || set -- api worker scheduler
 
@@ -22,14 +22,12 @@ if [ "${BUILDER:-docker}" = docker ] && docker buildx version > /dev/null 2>&1; 
 fi
 
 for target; do
-    engines=$ENGINES tag=$TAG
-    if [ "$target" = worker-gpu ]; then
-        engines=$ENGINES_GPU tag=$TAG_GPU
-    fi
+    engines=$ENGINES
+    [ "$target" != worker-gpu ] || engines=$ENGINES_GPU
     # --format docker: the other one has no health checks.
     # shellcheck disable=SC2086 # words, as said above
     buildah ${STORAGE_DRIVER:+--storage-driver="$STORAGE_DRIVER"} bud ${BUILD_OPTIONS:-} --layers --format docker --file compose/Dockerfile --target "$target" \
         --build-arg "PYTHON_IMAGE=$PYTHON_IMAGE" --build-arg "ENGINES=$engines" --build-arg "VOICES=$VOICES" \
-        --label "org.opencontainers.image.version=$tag" --label "org.opencontainers.image.revision=$REVISION" \
-        --label "org.opencontainers.image.created=$CREATED" --tag "$REGISTRY/$target:$tag" .
+        --label "org.opencontainers.image.version=$TAG" --label "org.opencontainers.image.revision=$REVISION" \
+        --label "org.opencontainers.image.created=$CREATED" --tag "$REGISTRY/$target:$TAG" .
 done

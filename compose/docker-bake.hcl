@@ -5,13 +5,7 @@ variable "REGISTRY" {
   default = "stentor"
 }
 
-# Of api, worker and scheduler.
 variable "TAG" {
-  default = "dev"
-}
-
-# Of worker-gpu, which tells the CUDA that is in it.
-variable "TAG_GPU" {
   default = "dev"
 }
 
@@ -93,12 +87,9 @@ target "worker" {
 target "worker-gpu" {
   inherits = ["room"]
   target   = "worker-gpu"
-  tags     = ["${REGISTRY}/worker-gpu:${TAG_GPU}"]
+  tags     = ["${REGISTRY}/worker-gpu:${TAG}"]
   args = {
     ENGINES = ENGINES_GPU
     VOICES  = VOICES
-  }
-  labels = {
-    "org.opencontainers.image.version" = TAG_GPU
   }
 }

@@ -1,8 +1,9 @@
 """The tags of the images, from git; ``make image-tags`` prints them.
 
-Of a release: `v1.4.0-py311`, of the GPU worker `v1.4.0-cu135-py311`. Of anything else the day of its commit:
-`dev-20261128`, and of a commit on a branch `hotfix/...` the day and which of that day's commits it is:
-`hotfix-20261128-2`. There is no `latest`: what is rolled back to must have a name.
+All images of a commit have one tag, so that one word rolls a host forward or back. Of a release it is
+`v1.4.0-cu135-py311`, with the CUDA of its GPU worker; of anything else the day of its commit: `dev-20261128`; of a
+commit on a branch `hotfix/...` the day and which of that day's commits it is: `hotfix-20261128-2`. There is no
+`latest`: what is rolled back to must have a name.
 """
 
 from __future__ import annotations
@@ -38,22 +39,17 @@ class Source:
     dirty: bool
 
 
-def tag(source: Source, image: str, cuda: str, python: str = "py311") -> str:
-    """The image's tag."""
+def tag(source: Source, cuda: str, python: str = "py311") -> str:
+    """The tag of all images."""
     if source.release and not source.dirty:
-        return "-".join((source.release, *([cuda] if image == "worker-gpu" else []), python))
+        return f"{source.release}-{cuda}-{python}"
     if source.branch.startswith("hotfix/") and not source.dirty:
         return f"hotfix-{source.day}-{source.number}"
     return f"dev-{source.day}"
 
 
-def tags(source: Source, requirements: str) -> Mapping[str, str]:
-    """The tag of each image; ``requirements`` is the file that pins the GPU worker's packages."""
-    return {image: tag(source, image, cuda_of(requirements)) for image in IMAGES}
-
-
 def cuda_of(requirements: str) -> str:
-    """The CUDA that is pinned there: `cu128` for 12.8."""
+    """The CUDA that is in the GPU worker, whose pinned packages these are: `cu128` for 12.8."""
     found = CUDA_PIN.search(requirements)
     if found is None:
         raise SystemExit("compose/requirements/engine-piper-gpu.txt pins no nvidia-cuda-runtime; run `make lock`")
@@ -78,11 +74,10 @@ def _order(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in release[1:].split("."))
 
 
-def variables(folder: Path, made: Mapping[str, str]) -> Mapping[str, str]:
+def variables(folder: Path, made: str) -> Mapping[str, str]:
     """What `compose/docker-bake.hcl` and `make images` take from the environment."""
     return {
-        "TAG": made["api"],
-        "TAG_GPU": made["worker-gpu"],
+        "TAG": made,
         "REVISION": _git(folder, "rev-parse", "HEAD"),
         "CREATED": _git(folder, "log", "-1", "--format=%cI"),
     }
@@ -96,7 +91,7 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def main() -> None:
-    """Print the tags: `stentor/api:v1.4.0-py311` and so on; with `--shell` the variables of a build."""
+    """Print the tags: `stentor/api:v1.4.0-cu135-py311` and so on; with `--shell` the variables of a build."""
     parser = argparse.ArgumentParser(description="Print the images' tags, made from git.")
     parser.add_argument("--folder", type=Path, default=ROOT, help="The checkout (default: this one).")
     parser.add_argument("--registry", default="stentor", help="What stands before the images' names.")
@@ -104,11 +99,11 @@ def main() -> None:
     options = parser.parse_args()
     source = source_of(options.folder)
     requirements = options.folder / "compose" / "requirements" / "engine-piper-gpu.txt"
-    made = tags(source, requirements.read_text(encoding="utf-8"))
+    made = tag(source, cuda_of(requirements.read_text(encoding="utf-8")))
     if options.shell:
         lines = [f"{name}={value}" for name, value in variables(options.folder, made).items()]
     else:
-        lines = [f"{options.registry}/{image}:{tag}" for image, tag in made.items()]
+        lines = [f"{options.registry}/{image}:{made}" for image in IMAGES]
     print("\n".join(lines))  # noqa: T201 - what the script is for
 
 

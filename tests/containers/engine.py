@@ -40,7 +40,6 @@ def environ() -> dict[str, str]:
         "BUILDER": "buildah",
         "BUILD_OPTIONS": " ".join(["--network=host", *files]),
         "TAG": TAG,
-        "TAG_GPU": TAG,
     }
     return {**made, **os.environ}
 

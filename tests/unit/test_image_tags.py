@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,20 +45,20 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path)
 
 
-def test_a_release_names_its_version_and_the_gpu_worker_its_cuda(repository: Repository) -> None:
+def test_all_images_of_a_release_have_one_tag_with_its_version_and_its_cuda(repository: Repository) -> None:
     repository.git("tag", "v1.4.0")
     assert repository.tags() == [
-        "stentor/api:v1.4.0-py311",
-        "stentor/worker:v1.4.0-py311",
+        "stentor/api:v1.4.0-cu128-py311",
+        "stentor/worker:v1.4.0-cu128-py311",
         "stentor/worker-gpu:v1.4.0-cu128-py311",
-        "stentor/scheduler:v1.4.0-py311",
+        "stentor/scheduler:v1.4.0-cu128-py311",
     ]
 
 
 def test_of_two_releases_of_one_commit_the_newer_counts(repository: Repository) -> None:
     for tag in ("v1.9.0", "v1.10.0", "v1.10.0-rc1", "nightly"):
         repository.git("tag", tag)
-    assert repository.tags()[0] == "stentor/api:v1.10.0-py311"
+    assert repository.tags()[0] == "stentor/api:v1.10.0-cu128-py311"
 
 
 def test_anything_else_is_of_the_day_of_its_commit(repository: Repository) -> None:
@@ -89,8 +90,8 @@ def test_what_is_not_committed_is_never_a_release(repository: Repository) -> Non
 
 def test_a_build_gets_its_tags_and_its_labels_as_variables(repository: Repository) -> None:
     repository.git("tag", "v1.4.0")
-    tag, gpu, revision, created = repository.tags("--shell")
-    assert (tag, gpu) == ("TAG=v1.4.0-py311", "TAG_GPU=v1.4.0-cu128-py311")
+    tag, revision, created = repository.tags("--shell")
+    assert tag == "TAG=v1.4.0-cu128-py311"
     assert len(revision) == len("REVISION=") + 40
     assert created == f"CREATED={COMMITTED}"
 
@@ -100,3 +101,14 @@ def test_this_checkout_has_a_tag_for_each_image_and_no_latest() -> None:
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT.parent).stdout
     assert printed.count("\n") == 4
     assert "latest" not in printed
+
+
+@pytest.mark.parametrize(
+    "name", ["compose/.env.example", *(f"compose/kubernetes/overlays/{of}/kustomization.yaml" for of in ("cpu", "gpu"))]
+)
+def test_what_is_deployed_names_the_cuda_that_is_in_the_images(name: str) -> None:
+    """A tag with another one would be of images that nobody makes."""
+    pins = (ROOT / "compose" / "requirements" / "engine-piper-gpu.txt").read_text(encoding="utf-8")
+    found = set(re.findall(r"v\d+\.\d+\.\d+-(cu\d+)-py311", (ROOT / name).read_text(encoding="utf-8")))
+    major, minor = re.findall(r"^nvidia-cuda-runtime==(\d+)\.(\d+)\.", pins, re.MULTILINE)[0]
+    assert found == {f"cu{major}{minor}"}
