@@ -15,9 +15,10 @@ end
 local fence = tonumber(redis.call('GET', KEYS[2]) or 0)
 if not leader or fence == 0 then
   -- Not just one more: a Redis that has lost its data would count anew, and whoever still acts under a number from
-  -- before would pass for a later leader. The time in ms is beyond all numbers that were given out.
+  -- before would pass for a later leader. The time in microseconds is beyond all numbers that were given out: no two
+  -- calls of this script begin in the same one.
   local now = redis.call('TIME')
-  fence = math.max(fence + 1, tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000))
+  fence = math.max(fence + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))
   redis.call('SET', KEYS[2], string.format('%.0f', fence))
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
