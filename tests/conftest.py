@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -22,6 +23,25 @@ from tests.factories import TONE
 
 #: The owner whose key the tests' client sends.
 OWNER = "acme"
+
+#: Tells a figure that the run's summary shows, with the name of the test.
+Measured = Callable[[str], None]
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    """Tell a figure in a sentence; it is shown whether the test passes or not, and whatever process runs it."""
+    return lambda sentence: record_property("measured", sentence)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what was measured."""
+    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
+    told = [(report.nodeid, what) for report in reports for name, what in report.user_properties if name == "measured"]
+    if told:
+        terminalreporter.section("measured")
+    for test, sentence in told:
+        terminalreporter.write_line(f"{test.rpartition('::')[2]}: {sentence}")
 
 
 @pytest.fixture(scope="session")

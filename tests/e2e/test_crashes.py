@@ -16,6 +16,7 @@ import pytest
 from stentor import keys
 from stentor.client_json import JobJson
 from stentor.redis_client import connect
+from tests.conftest import Measured
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
 from tests.tones import ENVIRON as TONES
@@ -111,14 +112,13 @@ def load_s(rooms: Rooms) -> float:
     return float(rooms.events("model_loaded")[-1]["took_s"])
 
 
-def assert_gap(rooms: Rooms, backlog: Backlog, killed_at: float, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_gap(rooms: Rooms, backlog: Backlog, killed_at: float, measured: Measured) -> None:
     gap_s, model_s = backlog.first_after(killed_at), load_s(rooms)
-    with capsys.disabled():
-        print(f"\ndevice killed: next text settled after {gap_s:.2f} s; its model took {model_s:.2f} s to load")
+    measured(f"device killed: next text settled after {gap_s:.2f} s; its model took {model_s:.2f} s to load")
     assert gap_s <= 2 * (GAP_S + model_s)
 
 
-def test_kill_9_of_the_device(rooms: Rooms, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kill_9_of_the_device(rooms: Rooms, measured: Measured) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()
     pid = device_pid(rooms) or 0
@@ -127,10 +127,10 @@ def test_kill_9_of_the_device(rooms: Rooms, capsys: pytest.CaptureFixture[str]) 
     jobs = backlog.checked()
     assert max(job["attempts"] for job in jobs) <= 2
     assert new_device_pid(rooms, pid)
-    assert_gap(rooms, backlog, killed_at, capsys)
+    assert_gap(rooms, backlog, killed_at, measured)
 
 
-def test_kill_9_of_the_workers_parent(rooms: Rooms, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kill_9_of_the_workers_parent(rooms: Rooms, measured: Measured) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()
     pid = device_pid(rooms) or 0
@@ -141,7 +141,7 @@ def test_kill_9_of_the_workers_parent(rooms: Rooms, capsys: pytest.CaptureFixtur
     assert max(job["attempts"] for job in jobs) <= 2
     assert new_device_pid(rooms, pid)
     assert not psutil.pid_exists(pid), "the killed worker's device still runs"
-    assert_gap(rooms, backlog, killed_at, capsys)
+    assert_gap(rooms, backlog, killed_at, measured)
 
 
 def test_kill_9_of_the_api(rooms: Rooms) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Measured
 from tests.cycles import Cycles, Traffic, running
 
 pytestmark = pytest.mark.faults
@@ -15,7 +16,7 @@ CYCLES, MOST_S = 20, 60.0
 
 
 def test_cycles_of_unloading_and_loading_under_traffic_lose_nothing(
-    programs: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    programs: None, tmp_path: Path, measured: Measured
 ) -> None:
     with running(tmp_path) as rooms:
         with Traffic(rooms) as traffic:
@@ -23,7 +24,6 @@ def test_cycles_of_unloading_and_loading_under_traffic_lose_nothing(
             cycles.run(CYCLES, most_s=MOST_S)
         jobs = cycles.checked()
         unloads = [event["why"] for event in rooms.events("device_unloads")]
-    with capsys.disabled():
-        print(f"\n{len(cycles.done)} cycles, {len(jobs)} texts, {len(unloads)} processes left")
+    measured(f"{len(cycles.done)} cycles, {len(jobs)} texts, {len(unloads)} processes left")
     assert len(unloads) >= len(cycles.done) >= 2
     assert set(unloads) == {"person", "policy"}

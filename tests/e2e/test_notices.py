@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import Measured
 from tests.listening import Report, listen
 from tests.stack import Stack
 
@@ -41,8 +42,8 @@ def test_every_notice_is_speech_and_not_noise_or_silence(spoken: list[tuple[str,
 
 
 @pytest.mark.listening
-def test_a_listener_understands_the_notices(spoken: list[tuple[str, Path]]) -> None:
+def test_a_listener_understands_the_notices(spoken: list[tuple[str, Path]], measured: Measured) -> None:
     report: Report = listen(spoken)
-    print(report)
+    measured(f"word error rate {report.wer:.1%}")
     assert report.wer <= 0.08, str(report)
     assert max(heard.wer for heard in report.texts) <= 0.5, str(report)

@@ -15,6 +15,7 @@ import pytest
 from stentor.client_json import JobJson
 from stentor.devices import BUSY, IDLE, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.redis_client import connect
+from tests.conftest import Measured
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually
 
@@ -111,25 +112,20 @@ def asleep(rooms: Rooms, old: int) -> DeviceStatus:
     return found
 
 
-def test_the_model_leaves_for_good_and_a_text_waits_for_its_load_only(
-    rooms: Rooms, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_model_leaves_for_good_and_a_text_waits_for_its_load_only(rooms: Rooms, measured: Measured) -> None:
     old = awake(rooms)
     with night(rooms):
         light_bytes = psutil.Process(asleep(rooms, old).pid).memory_info().rss
         job = say(rooms, "The night counter is open.")
         # By now the device may have left again, and tell of no load.
         load_s, wait_s = rooms.events("model_loaded")[-1]["took_s"], at(job["settled_at"]) - at(job["created_at"])
-    with capsys.disabled():
-        print(f"\nthe successor holds {light_bytes / 1e6:.0f} MB; a text took {wait_s:.2f} s, its load {load_s:.2f} s")
+    measured(f"the successor holds {light_bytes / 1e6:.0f} MB; a text took {wait_s:.2f} s, its load {load_s:.2f} s")
     assert light_bytes < LIGHT_BYTES
     assert wait_s <= 2 * (load_s + BESIDE_LOAD_S)
     assert rooms.errors() == []
 
 
-def test_bulk_waits_for_the_window_to_end_and_finds_the_model_back(
-    rooms: Rooms, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bulk_waits_for_the_window_to_end_and_finds_the_model_back(rooms: Rooms, measured: Measured) -> None:
     old = awake(rooms)
     load_s = device(rooms).load_s or 0.0
     held_s, prewarm_s = math.ceil(max(HELD_S, 2 * load_s)), math.ceil(max(PREWARM_S, 3 * load_s))
@@ -142,8 +138,7 @@ def test_bulk_waits_for_the_window_to_end_and_finds_the_model_back(
         back = eventually(lambda: seen if (seen := device(rooms)).state in {IDLE, BUSY} else None, 60)
         assert back is not None
         assert back.loaded_at is not None
-    with capsys.disabled():
-        print(f"\nthe model was back {ends_at - back.loaded_at:.1f} s before the window ended")
+    measured(f"the model was back {ends_at - back.loaded_at:.1f} s before the window ended")
     assert back.pid == light.pid
     assert ends_at - prewarm_s <= back.loaded_at < ends_at
     assert at(job["started_at"]) >= ends_at - prewarm_s
@@ -181,7 +176,7 @@ def test_a_redis_that_was_away_in_a_window_has_nothing_unloaded_twice(rooms: Roo
 
 
 def test_when_the_scheduler_is_killed_in_a_window_speech_goes_on_and_held_bulk_soon_starts(
-    rooms: Rooms, capsys: pytest.CaptureFixture[str]
+    rooms: Rooms, measured: Measured
 ) -> None:
     old = awake(rooms)
     with night(rooms):
@@ -192,8 +187,7 @@ def test_when_the_scheduler_is_killed_in_a_window_speech_goes_on_and_held_bulk_s
         urgent = say(rooms, "Somebody waits for this.")
         job = spoken(rooms, held)
     starts_s = at(job["started_at"]) - killed_at
-    with capsys.disabled():
-        print(f"\nheld bulk started {starts_s:.1f} s after its scheduler was killed")
+    measured(f"held bulk started {starts_s:.1f} s after its scheduler was killed")
     assert at(urgent["settled_at"]) < at(job["started_at"])
     assert starts_s <= 2 * HOLD_ENDS_S
     assert device(rooms).pid == light.pid

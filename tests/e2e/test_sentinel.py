@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from stentor.errors import StentorError
+from tests.conftest import Measured
 from tests.rooms import Rooms, rooms_apart
 from tests.sentinels import Trio, sentinels
 from tests.stack import eventually
@@ -35,7 +36,7 @@ def rooms(trio: Trio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room
         yield made
 
 
-def test_a_master_that_is_killed_under_a_backlog_costs_no_text(trio: Trio, rooms: Rooms) -> None:
+def test_a_master_that_is_killed_under_a_backlog_costs_no_text(trio: Trio, rooms: Rooms, measured: Measured) -> None:
     texts = [f"Parcel number {number} is ready at the counter." for number in range(TEXTS)]
     voice = "simulated-l4"
     with rooms.client() as client:
@@ -51,8 +52,10 @@ def test_a_master_that_is_killed_under_a_backlog_costs_no_text(trio: Trio, rooms
         late = _submitted(rooms, "This came in between.", voice)
         taken_s = time.monotonic() - killed
         settled = [client.settled_job(job_id, timeout_s=120) for job_id in [*ids, late]]
-    print(f"\nkilled when {before} of {TEXTS} were spoken")
-    print(f"another master after {chosen_s:.1f} s, a text taken again after {taken_s:.1f} s")
+    measured(
+        f"killed when {before} of {TEXTS} were spoken; another master after {chosen_s:.1f} s, "
+        f"a text taken again after {taken_s:.1f} s"
+    )
     assert {job["state"] for job in settled} == {"succeeded"}
     assert len({job["id"] for job in settled}) == TEXTS + 1
 

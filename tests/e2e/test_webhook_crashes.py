@@ -21,6 +21,7 @@ from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.webhook_store import WebhookStore
 from stentor.webhooks import Endpoint, new_endpoint_id
+from tests.conftest import Measured
 from tests.integration.test_webhooks_storm import Moody, percentile, settle
 from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver
 from tests.rooms import Rooms, rooms_apart
@@ -74,7 +75,7 @@ class Happening:
         return self.settled
 
 
-def heard(there: Receiver, secret: str, settled: dict[str, float]) -> list[float]:
+def heard(there: Receiver, secret: str, settled: dict[str, float], measured: Measured) -> list[float]:
     """The delays of all events, each of which came, verifies, and has one id however often it came."""
     eventually(lambda: len(there.ids()) == len(settled), 90)
     ids: dict[str, set[str]] = {}
@@ -87,8 +88,8 @@ def heard(there: Receiver, secret: str, settled: dict[str, float]) -> list[float
     assert all(len(found) == 1 for found in ids.values())
     delays = list(first.values())
     twice = len(there.received) - len(settled)
-    print(f"\n{twice} came twice; P50 {percentile(delays, 0.5):.3f} s, P99 {percentile(delays, 0.99):.2f} s", end=", ")
-    print(f"worst {max(delays):.1f} s")
+    p50, p99 = percentile(delays, 0.5), percentile(delays, 0.99)
+    measured(f"{twice} came twice; P50 {p50:.3f} s, P99 {p99:.2f} s, worst {max(delays):.1f} s")
     return delays
 
 
@@ -101,7 +102,9 @@ def secret_of(store: WebhookStore, there: Receiver) -> str:
     return store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=there.url)).signing.secret
 
 
-def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(programs: None, tmp_path: Path) -> None:
+def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(
+    programs: None, tmp_path: Path, measured: Measured
+) -> None:
     """Beside a receiver that fails at random and one that hangs; its own retries follow a schedule of a day."""
     moody = Moody(5)
     stack = Stack(tmp_path, {"STENTOR_WEBHOOK_ALLOW": LOOPBACK, "STENTOR_WEBHOOK_TIMEOUT_S": str(TIMEOUT_S)})
@@ -123,7 +126,7 @@ def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(programs: None
                 os.kill(stack.run.processes[name], signal.SIGKILL)
             settled = happening.over()
             for there in (quick, slow):
-                assert percentile(heard(there, made[there].signing.secret, settled), 0.99) < P99_S
+                assert percentile(heard(there, made[there].signing.secret, settled, measured), 0.99) < P99_S
             for there in (bad, silent):
                 # All of it is there and comes when it is due.
                 page = store.deliveries(made[there], limit=STORM + 1).deliveries
@@ -134,7 +137,7 @@ def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(programs: None
         stack.stop()
 
 
-def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms) -> None:
+def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)
         secrets = {there: secret_of(store, there) for there in (slow, quick)}
@@ -149,11 +152,11 @@ def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms)
         kill(rooms, "io")
         settled = happening.over()
         for there, secret in secrets.items():
-            delays = heard(there, secret, settled)
+            delays = heard(there, secret, settled, measured)
             assert percentile(delays, 0.99) < P99_S
 
 
-def test_an_only_io_worker_that_is_killed_and_comes_back_loses_nothing(rooms: Rooms) -> None:
+def test_an_only_io_worker_that_is_killed_and_comes_back_loses_nothing(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)
         secrets = {there: secret_of(store, there) for there in (slow, quick)}
@@ -165,6 +168,6 @@ def test_an_only_io_worker_that_is_killed_and_comes_back_loses_nothing(rooms: Ro
         assert len(slow.ids()) < 500
         rooms.start("io")
         for there, secret in secrets.items():
-            heard(there, secret, settled)
+            heard(there, secret, settled, measured)
         # What a killed courier had written and not taken out is looked at once more, and changes nothing.
         eventually(lambda: client.xlen(keys.OUTBOX) == 0 and client.zcard(keys.DUE_ENDPOINTS) == 0)

@@ -15,7 +15,7 @@ from stentor.embedded import Neighbours, neighbours
 from stentor.redis_client import connect
 from stentor.settings import Settings
 from stentor.storage import Storage
-from tests.conftest import register_voice
+from tests.conftest import Measured, register_voice
 from tests.device import Bench, speaking
 from tests.factories import TONE, ToneEngine, a_job
 from tests.feeding import Bulks
@@ -109,7 +109,7 @@ def states(bench: Bench, ids: list[str]) -> dict[str, str]:
     return {job_id: bench.store.get(job_id, "acme").state for job_id in ids}
 
 
-def test_every_job_that_was_accepted_before_a_backup_is_spoken_or_will_be(tmp_path: Path) -> None:
+def test_every_job_that_was_accepted_before_a_backup_is_spoken_or_will_be(tmp_path: Path, measured: Measured) -> None:
     lost, fresh = tmp_path / "lost", tmp_path / "fresh"
     with neighbours(lost) as near:
         Storage(settings_of(near)).ensure_bucket()
@@ -139,4 +139,4 @@ def test_every_job_that_was_accepted_before_a_backup_is_spoken_or_will_be(tmp_pa
             bulks = Bulks(bench.client, bench.settings)
             eventually(lambda: bulks.now(bulk).state == "succeeded" and not bench.client.exists(keys.ACTIVE_BULKS), 120)
             assert [line["state"] for line in bulks.manifest(bulk)] == ["succeeded"] * 12
-    print(f"{len(before)} jobs before, {len(spoken)} spoken; Redis {len(snapshot)} bytes, {len(objects)} objects in S3")
+    measured(f"{len(before)} jobs before, {len(spoken)} spoken; Redis {len(snapshot)} bytes, {len(objects)} objects")
