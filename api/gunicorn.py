@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from typing import Any
+
+from stentor.ending import hear_no_more
 
 #: Not taken from ``api.metrics``, which would import prometheus-client before there is a directory.
 SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -21,6 +25,18 @@ def on_starting(server: Any) -> None:
     os.environ[SHARED_DIR] = tempfile.mkdtemp(prefix="stentor-api-metrics-")
 
 
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM, have requests answer that only wait: a stop takes as long as the work, and nobody is cut off."""
+    outcomes = worker.wsgi.extensions["stentor"].outcomes
+
+    def stop(number: int, frame: Any) -> None:
+        worker.handle_exit(number, frame)
+        # In a thread, for it takes a lock, and another signal may come in the middle of this one.
+        threading.Thread(target=outcomes.end, name="end", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 def child_exit(server: Any, worker: Any) -> None:
     """Forget what a process that has ended was just answering; what it has counted stays."""
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it looks for the directory
@@ -31,3 +47,4 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Remove the place."""
     shutil.rmtree(os.environ.pop(SHARED_DIR), ignore_errors=True)
+    hear_no_more()

@@ -67,7 +67,10 @@ def get_job(path: JobPath, query: GetJobQuery) -> dict[str, Any]:
     """Look at a job; with `wait`, wait for its outcome first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    job = services().outcomes.wait(path.job_id, lambda: find_job(path.job_id, name), wait_s, over=_settled)
+    outcomes = services().outcomes
+    job = outcomes.wait(
+        path.job_id, lambda: find_job(path.job_id, name), wait_s, over=lambda found: found.settled or outcomes.ending
+    )
     return _shown(job)
 
 
@@ -90,10 +93,6 @@ def get_audio(path: JobPath, query: GetAudioQuery) -> Any:
     response.set_etag(job.sha256 or "")
     response.headers["Content-Disposition"] = f'inline; filename="{_filename(job)}"'
     return response
-
-
-def _settled(job: Job) -> bool:
-    return job.settled
 
 
 def ring() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import defaultdict
@@ -33,6 +34,8 @@ class Outcomes:
         self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        #: Whether this process was told to stop: whoever can ask again is better answered now than cut off later.
+        self.ending = False
 
     def wait(self, awaited_id: str, look: Callable[[], T], timeout_s: float, *, over: Callable[[T], bool]) -> T:
         """What ``look`` finds once that is ``over``, or after ``timeout_s``: whatever has events by that id."""
@@ -48,12 +51,20 @@ class Outcomes:
             # Looked at after the event is in place: an outcome between the two is not missed.
             while not over(found := look()) and (left_s := until - time.monotonic()) > 0:
                 woken.wait(min(left_s, LOOK_EVERY_S))
+                woken.clear()
         finally:
             with self._lock:
                 self._waiting[awaited_id].discard(woken)
                 if not self._waiting[awaited_id]:
                     del self._waiting[awaited_id]
         return found
+
+    def end(self) -> None:
+        """Have all who wait look once more, and see that the process is ``ending``."""
+        self.ending = True
+        with self._lock:
+            for woken in itertools.chain.from_iterable(self._waiting.values()):
+                woken.set()
 
     def _listen(self) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ import threading
 from scheduler.clocks import give_back
 from scheduler.ticks import ANSWER_TIMEOUT_S, Scheduler
 from stentor import log
+from stentor.ending import hear_no_more
 from stentor.redis_client import connect
 from stentor.settings import Settings
 
@@ -25,6 +26,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     Scheduler(settings).run(stopping)
+    hear_no_more()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ heartbeats live there. When it ends, for whatever reason, Celery starts another,
 
 from __future__ import annotations
 
-import multiprocessing
+import mmap
 import os
 import signal
 import threading
@@ -30,6 +30,7 @@ from stentor import keys, log
 from stentor.cli import exit_codes
 from stentor.devices import device_id
 from stentor.doorbell import create_celery
+from stentor.ending import hear_no_more
 from stentor.errors import DeviceTaken
 from stentor.redis_client import connect
 from stentor.settings import Settings
@@ -46,8 +47,10 @@ START_S = 900
 #: An io worker's heartbeat: how often, and after how long without one it is gone, in seconds.
 BEAT_EVERY_S, BEAT_GOOD_FOR_S = 5, 20
 
-#: Set in the worker's parent when it is told to stop, seen by the child that drains.
-_stopping = multiprocessing.get_context("fork").Event()
+#: Whether the worker was told to stop: written by its parent, read by the child that drains. It has no lock, unlike an
+#: event of multiprocessing: a signal handler writes it, which a second signal may interrupt, and a child that is killed
+#: while it reads would keep the lock for ever.
+_stopping = mmap.mmap(-1, 1)
 #: Outlives the child that writes it, for the parent holds it too.
 _box = BlackBox()
 
@@ -109,13 +112,14 @@ def _end() -> None:
 def _leave(**_: Any) -> None:
     if Process.acting:
         Process.acting.end()
+    hear_no_more()
 
 
 @worker_process_init.connect
 def _start(**_: Any) -> None:
     device = Process.settings.worker_device
     if device:
-        Process.device = Device(Process.settings, app, device, _box, stopping=_stopping.is_set)
+        Process.device = Device(Process.settings, app, device, _box, stopping=_is_stopping)
         Process.device.start()
     else:
         Process.io = IoServices(Process.settings)
@@ -131,8 +135,15 @@ def _stop(**_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def _tell_child(**_: Any) -> None:
-    _stopping.set()
+def _tell_child(sig: str, **_: Any) -> None:
+    _stopping[0] = True
+    if sig == "SIGTERM":
+        # Celery would end with 1 for a Ctrl-C that comes now, and kill the pass for a second one.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_stopping() -> bool:
+    return bool(_stopping[0])
 
 
 @worker_ready.connect

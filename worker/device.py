@@ -125,7 +125,7 @@ class Device:
             self._heartbeat.say(state=UNLOADED)
         else:
             self._load(self._residency.preferred)
-            while not self._residency.resident and self._residency.preferred is not None:
+            while not self._residency.resident and self._residency.preferred is not None and not self._stopping():
                 time.sleep(RETRY_S)
                 self._load(self._residency.preferred)
         self.ring()
