@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from stentor.settings import Settings
@@ -31,6 +32,7 @@ class IoServices:
             service.start()
 
     def stop(self) -> None:
-        """End in order."""
-        for service in self._services:
-            service.stop()
+        """End in order, all of them at the same time."""
+        with ThreadPoolExecutor(len(self._services)) as pool:
+            for done in [pool.submit(service.stop) for service in self._services]:
+                done.result()

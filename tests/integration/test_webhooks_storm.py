@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import struct
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from tests.factories import a_job
 from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver
 from tests.stack import eventually
 from worker.courier.courier import Courier
+from worker.courier.desk import LEASE_S
 from worker.courier.schedule import Patience
 
 EVENTS = 1000
@@ -325,3 +327,33 @@ def test_progress_and_end_of_a_bulk_are_told_to_who_wants_them(client: redis.Red
         (told,) = [json.loads(one.body) for one in there.received]
         assert (told["type"], told["data"]["state"]) == ("bulk.completed", "canceled")
         assert told["data"]["counts"] == {"rows": 10, "succeeded": 4, "failed": 0, "canceled": 6}
+
+
+def test_a_courier_that_stops_waits_for_what_is_under_way_and_nobody_sends_it_again(
+    client: redis.Redis, settings: Settings
+) -> None:
+    near = settings.model_copy(update={"webhook_allow": LOOPBACK})
+    let_go, leaving, staying = threading.Event(), Courier(near), Courier(near)
+
+    def how(handler: Handler, request: Received) -> None:
+        let_go.wait(30)
+        handler.answer(200)
+
+    with receiver(how) as there:
+        store = WebhookStore(client, keep_s=3600)
+        made = endpoint(store, there.url)
+        leaving.start()
+        settle(client, 1)
+        eventually(there.ids)
+        stop = threading.Thread(target=leaving.stop)
+        stop.start()
+        staying.start()
+        # A claim that nobody renewed would be taken over by now, and stopping is more patient than that.
+        time.sleep(LEASE_S + 3)
+        assert stop.is_alive()
+        let_go.set()
+        stop.join(5)
+        assert not stop.is_alive()
+        [told] = store.deliveries(made, limit=10).deliveries
+        staying.stop()
+    assert (told.state, told.attempts, len(there.received)) == ("succeeded", 1, 1)

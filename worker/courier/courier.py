@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -36,6 +37,8 @@ LOOK_EVERY_S: Final = 1.0
 RENEW_EVERY_S: Final = 0.8
 #: Pause after Redis did not answer, in seconds.
 AWAY_PAUSE_S: Final = 1.0
+#: How much longer than a receiver may take a stop waits for a delivery, so that its outcome is noted, in seconds.
+MARGIN_S: Final = 1.0
 #: Attempts that the log of a delivery keeps.
 LOGGED: Final = 20
 
@@ -50,6 +53,7 @@ class Courier:
         self._fanout = FanOut(self._client, settings)
         self._desk = Desk(self._client, settings, self._patience)
         self._store = WebhookStore(self._client, keep_s=settings.webhook_keep_s)
+        self._timeout_s = settings.webhook_timeout_s
         self._sender = Sender(timeout_s=settings.webhook_timeout_s, allow=networks(settings.webhook_allow))
         self._reader = threading.Thread(target=self._run, name="courier", daemon=True)
         self._stopping = threading.Event()
@@ -64,13 +68,19 @@ class Courier:
         """Begin, in threads of its own."""
         self._reader.start()
 
-    def stop(self, timeout_s: float = 5.0) -> None:
-        """Take nothing more in hand, and wait so long for what is; the rest is soon sent by others."""
+    def stop(self) -> None:
+        """Take nothing more in hand, and wait for what is as long as a receiver may take. Others soon send the rest."""
         self._stopping.set()
-        until = time.monotonic() + timeout_s
-        self._reader.join(timeout_s)
+        until = time.monotonic() + self._timeout_s + MARGIN_S
+        self._reader.join(self._timeout_s)
+        while not self._idle_within(min(RENEW_EVERY_S, until - time.monotonic())) and time.monotonic() < until:
+            # Else another courier would take it for lost, and send it a second time.
+            with contextlib.suppress(redis.RedisError):
+                self._renew()
+
+    def _idle_within(self, timeout_s: float) -> bool:
         with self._idle:
-            self._idle.wait_for(lambda: not self._hands, max(0.0, until - time.monotonic()))
+            return self._idle.wait_for(lambda: not self._hands, max(0.0, timeout_s))
 
     def _run(self) -> None:
         is_open = False
