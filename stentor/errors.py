@@ -76,7 +76,7 @@ StentorError
 │   ├── RedisUnavailable      redis_unavailable
 │   │   └── RedisUntrusted    redis_untrusted
 │   ├── StorageUnavailable    storage_unavailable
-│   ├── ApiUnavailable        api_unavailable (seen by the CLI)
+│   ├── ApiUnavailable        api_unavailable (seen by the CLI, and told by nginx)
 │   ├── RoomSilent            room_silent (seen by the CLI)
 │   ├── RecordNewer           record_newer (seen in logs)
 │   ├── SpeechLate            speech_late
