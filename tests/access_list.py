@@ -31,10 +31,19 @@ class Server:
         make_secrets(self.secrets)
         self.port = chosen_port(0, "127.0.0.1")
         here = f"--port {self.port} --bind 127.0.0.1 --dir {folder} --aclfile {self.secrets / 'users.acl'}"
-        self._process = subprocess.Popen(
-            [str(find_valkey()), str(COMPOSE / "redis" / "redis.conf"), *here.split()], stdout=subprocess.DEVNULL
-        )
+        self._command = [str(find_valkey()), str(COMPOSE / "redis" / "redis.conf"), *here.split()]
+        self._process = self._started()
         self.move_here()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+
+    def kill_and_start(self) -> None:
+        """Kill it with SIGKILL, and let another one take over what it left on disk."""
+        self._process.kill()
+        self._process.wait(30)
+        self._process = self._started()
+        eventually(self.answers)
 
     def move_here(self) -> None:
         """Let the URLs name this server, and not the container."""

@@ -143,6 +143,33 @@ def test_who_has_no_password_is_nobody(server: Server) -> None:
         client.ping()
 
 
+def test_who_gives_up_its_user_is_nobody_either(server: Server) -> None:
+    client = redis.Redis.from_url(
+        Path(server.url_file("worker")).read_text("utf-8").strip(), single_connection_client=True
+    )
+    assert client.execute_command("RESET") == "RESET"  # type: ignore[no-untyped-call]
+    with pytest.raises(redis.AuthenticationError):
+        client.get("stentor:leader")
+    for password in ("", "default"):
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=server.port, username="default", password=password, protocol=2).ping()
+
+
+def test_a_redis_that_was_killed_knows_what_transactions_and_scripts_have_written(server: Server) -> None:
+    api = server.client("api")
+    with api.pipeline(transaction=True) as pipe:
+        pipe.hset("stentor:job:1", "state", "queued")
+        pipe.xadd("stentor:lane:joe:bulk:0", {"job": "1"})
+        pipe.execute()
+    both = api.register_script("redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 1)")
+    both(keys=["stentor:usage:a", "stentor:usage:b"])
+    server.kill_and_start()
+    again = server.client("api")
+    assert again.hgetall("stentor:job:1") == {"state": "queued"}
+    assert [again.xlen("stentor:lane:joe:bulk:0"), again.exists("stentor:usage:a", "stentor:usage:b")] == [1, 2]
+    again.delete("stentor:job:1", "stentor:lane:joe:bulk:0", "stentor:usage:a", "stentor:usage:b")
+
+
 def test_a_role_cannot_read_who_the_others_are_from_the_secrets_of_redis(server: Server) -> None:
     acl = (server.secrets / "users.acl").read_text("utf-8")
     for role in (*ROLES, "admin"):
