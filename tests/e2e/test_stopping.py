@@ -28,6 +28,7 @@ from stentor.devices import BUSY, IDLE, DeviceRegistry
 from stentor.embedded import rooms as embedded
 from stentor.redis_client import connect
 from stentor.settings import Settings
+from tests.conftest import Measured
 from tests.receivers import LOOPBACK, Receiver, receiver
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
@@ -199,7 +200,7 @@ def heard(there: Receiver, kind: str) -> Counter[str]:
 
 
 @contextlib.contextmanager
-def under_load(rooms: Rooms) -> Iterator[Load]:
+def under_load(rooms: Rooms, measured: Measured) -> Iterator[Load]:
     """Texts that come all the time; in the end each was settled once, whole, at its first attempt, and told of once."""
     with receiver() as there:
         with Load(rooms=rooms, webhook_url=there.url) as load:
@@ -214,7 +215,7 @@ def under_load(rooms: Rooms) -> Iterator[Load]:
         assert {job_id: settled[job_id] for job_id in ids} == dict.fromkeys(ids, 1)
         assert heard(there, "job.succeeded") == Counter(ids)
         assert_whole(rooms, jobs[:: max(1, len(jobs) // 50)])
-        print(f"\n{len(ids)} texts, {dict(load.statuses)}, unanswered {Counter(why for _, why in load.unanswered)}")
+        measured(f"{len(ids)} texts, {dict(load.statuses)}, unanswered {Counter(why for _, why in load.unanswered)}")
 
 
 def jobs_of(rooms: Rooms, ids: list[str]) -> list[JobJson]:
@@ -225,7 +226,7 @@ def jobs_of(rooms: Rooms, ids: list[str]) -> list[JobJson]:
 # --- stopping
 
 
-def stopped(rooms: Rooms, name: str, *more: signal.Signals) -> float:
+def stopped(rooms: Rooms, name: str, measured: Measured, *more: signal.Signals) -> float:
     """How long a room took to end after SIGTERM and more signals; it ends with 0, and with no error in its log."""
     process = rooms.running.pop(name)
     errors = len(rooms.errors(name))
@@ -237,7 +238,7 @@ def stopped(rooms: Rooms, name: str, *more: signal.Signals) -> float:
     grace = grace_s(KINDS[name])
     code = process.wait(grace)
     took_s = time.monotonic() - began
-    print(f"\n{name} ended {took_s:.2f} s after SIGTERM; its grace is {grace:g} s")
+    measured(f"{name} ended {took_s:.2f} s after SIGTERM; its grace is {grace:g} s")
     assert code == 0
     assert rooms.errors(name)[errors:] == []
     return took_s
@@ -266,13 +267,13 @@ def start_again(rooms: Rooms, name: str) -> None:
     )
 
 
-def test_all_rooms_in_turn(rooms: Rooms) -> None:
+def test_all_rooms_in_turn(rooms: Rooms, measured: Measured) -> None:
     """In the order of an upgrade, beside a bulk. While the device ends and starts, the second one goes on."""
-    with receiver() as there, under_load(rooms) as load:
+    with receiver() as there, under_load(rooms, measured) as load:
         bulk_id = bulk(rooms, there.url)
         for name in ("device", "io", "scheduler"):
             load.accepted(10)
-            stopped(rooms, name)
+            stopped(rooms, name, measured)
             if KINDS[name] == DEVICE:
                 load.wait_until_spoken(20)
             start_again(rooms, name)
@@ -280,7 +281,7 @@ def test_all_rooms_in_turn(rooms: Rooms) -> None:
         assert load.unanswered == []
         began = time.monotonic()
         with nobody_speaks(rooms), who_waits(rooms) as answered:
-            assert stopped(rooms, "api") < API_GRACE_S
+            assert stopped(rooms, "api", measured) < API_GRACE_S
         start_again(rooms, "api")
         eventually(rooms.ready, 60)
         back = time.monotonic()
@@ -330,11 +331,11 @@ def nobody_speaks(rooms: Rooms) -> Iterator[None]:
             process.resume()
 
 
-def test_more_signals_while_a_room_ends_break_nothing(rooms: Rooms) -> None:
+def test_more_signals_while_a_room_ends_break_nothing(rooms: Rooms, measured: Measured) -> None:
     more = [*[signal.SIGTERM] * 20, signal.SIGINT]
-    with under_load(rooms) as load:
+    with under_load(rooms, measured) as load:
         for name in ("device", "io", "scheduler", "api"):
-            stopped(rooms, name, *more)
+            stopped(rooms, name, measured, *more)
             start_again(rooms, name)
             load.accepted(10)
     assert set(load.statuses) == {202}
