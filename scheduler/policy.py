@@ -108,6 +108,16 @@ class Waiting:
         return f"{texts}, {self.priority}, for {_for(self.oldest_wait_s)}"
 
 
+@dataclasses.dataclass(slots=True)
+class _Sum:
+    """What has been found so far of what waits for a model."""
+
+    texts: int
+    #: The most urgent one's.
+    rank: int
+    oldest_wait_s: float
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Moment:
     """What is the same for all devices at one moment."""
@@ -155,20 +165,22 @@ def _held(now: float, rules: Rules, window: Spell | None, *, prewarms: bool) -> 
 def _waiting(lanes: Sequence[LaneState], held: frozenset[str]) -> dict[str, Waiting]:
     """What may be claimed, by model. The one loop over lanes: there may be 10,000 of them, each second."""
     ranks = {priority: rank for rank, priority in enumerate(PRIORITIES) if priority not in held}
-    found: dict[str, tuple[int, int, float]] = {}
+    found: dict[str, _Sum] = {}
     for lane, texts, wait_s, _ in lanes:
         rank = ranks.get(lane.priority)
         if rank is None or not texts:
             continue
-        before, most_urgent, oldest_wait_s = found.get(lane.model, (0, rank, 0.0))
-        found[lane.model] = (
-            before + texts,
-            rank if rank < most_urgent else most_urgent,  # noqa: FURB136 - half as long as min()
-            wait_s if wait_s > oldest_wait_s else oldest_wait_s,  # noqa: FURB136
-        )
+        if (known := found.get(lane.model)) is None:
+            found[lane.model] = _Sum(texts, rank, wait_s)
+            continue
+        known.texts += texts
+        if rank < known.rank:  # noqa: PLR1730 - half as long as min()
+            known.rank = rank
+        if wait_s > known.oldest_wait_s:  # noqa: PLR1730
+            known.oldest_wait_s = wait_s
     return {
-        model: Waiting(texts=texts, priority=PRIORITIES[rank], oldest_wait_s=oldest_wait_s)
-        for model, (texts, rank, oldest_wait_s) in found.items()
+        model: Waiting(texts=known.texts, priority=PRIORITIES[known.rank], oldest_wait_s=known.oldest_wait_s)
+        for model, known in found.items()
     }
 
 

@@ -7,6 +7,9 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import repeat
+from typing import cast
 
 import redis
 
@@ -187,6 +190,8 @@ class Backlog:
     """What waits, for whoever decides what to do next: a device, or the scheduler."""
 
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
+        self._client = client
+        self._note = script(client, "note_lanes")
         self._waiting = script(client, "waiting")
         self._lease_ms = round(lease_s * 1000)
 
@@ -197,15 +202,29 @@ class Backlog:
             RedisUnavailable: Redis does not answer.
         """
         with redis_errors():
-            held, lanes = self._waiting(keys=[keys.LANES, keys.HELD, keys.BACKLOG], args=[keys.GROUP, self._lease_ms])
-        states = []
-        # Ten thousand lanes are read each second by each scheduler: taken apart at once, and with nothing done twice.
-        words = iter(lanes.split("\0") if lanes else ())
-        for key, waiting, came_ms in zip(words, words, words, strict=True):
-            lane, wait_s = _lane(key), now_s - int(came_ms) / 1000
-            oldest_wait_s = wait_s if wait_s > 0.0 else 0.0  # noqa: FURB136 - half as long as max()
-            states.append(LaneState(lane, int(waiting), oldest_wait_s, lane.priority in held))
-        return states
+            pipe = self._client.pipeline(transaction=False)
+            pipe.smembers(keys.HELD)
+            pipe.hvals(keys.BACKLOG)
+            held, notes = pipe.execute()
+            if not notes:
+                notes = self._note(keys=[keys.LANES, keys.BACKLOG], args=[keys.GROUP])
+            waiting = [note for note in notes if note and note[-1] != "+"]
+            if in_hands := [note for note in notes if note and note[-1] == "+"]:
+                waiting += self._waiting(args=[keys.GROUP, self._lease_ms, *in_hands])
+        return _states(waiting, now_s, held)
+
+
+def _states(notes: Sequence[str], now_s: float, held: AbstractSet[str]) -> list[LaneState]:
+    """The lanes of these notes. Ten thousand are read each second by each scheduler: column by column, which takes half
+    as long as lane by lane.
+    """
+    words = "\0".join(notes).split("\0") if notes else []
+    lanes = [*map(_lane, words[::3])]
+    waits_s = [wait_s if (wait_s := now_s - ms / 1000) > 0.0 else 0.0 for ms in map(int, words[2::3])]
+    are_held = [lane.priority in held for lane in lanes] if held else [False] * len(lanes)
+    columns = zip(lanes, map(int, words[1::3]), waits_s, are_held, strict=True)
+    # `LaneState` itself would be a call in Python for each.
+    return cast("list[LaneState]", [*map(tuple.__new__, repeat(LaneState), columns)])
 
 
 #: Lanes are few and looked at every second; to take a name apart is most of the work.
