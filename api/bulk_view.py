@@ -47,7 +47,7 @@ class Around:
         with redis_errors():
             ids = sorted(text_list(found.client.smembers(keys.ACTIVE_BULKS)))[:MOST_OTHERS]
         bulks = [bulk for bulk in map(found.bulks.glance, ids) if bulk is not None and bulk.state in {WAITING, RUNNING}]
-        return cls(active=bulks, lanes=found.backlog.lanes(time.time()), devices=found.devices.list())
+        return cls(active=bulks, lanes=found.backlog.lanes(), devices=found.devices.list())
 
     def beside(self, bulk: Bulk) -> list[Bulk]:
         """Other bulks that want the devices."""

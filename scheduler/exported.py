@@ -177,14 +177,14 @@ class Exported:
                 if (value := getattr(reading, attribute)) is not None:
                     self._put(name, value * factor, reading.uuid)
 
-    def lanes(self, lanes: Iterable[LaneState]) -> None:
+    def lanes(self, now: float, lanes: Iterable[LaneState]) -> None:
         """What waits, over all length classes."""
         waiting: Counter[tuple[str, str]] = Counter()
         oldest_s: defaultdict[tuple[str, str], float] = defaultdict(float)
         for state in lanes:
             at = (state.lane.model, state.lane.priority)
             waiting[at] += state.waiting
-            oldest_s[at] = max(oldest_s[at], state.oldest_wait_s)
+            oldest_s[at] = max(oldest_s[at], state.wait_s(now))
         for at, count in sorted(waiting.items()):
             self._put("stentor_jobs_waiting", count, *at)
             self._put("stentor_oldest_wait_seconds", oldest_s[at], *at)

@@ -212,7 +212,7 @@ class Metrics(Collector):
     def _tell(self, told: exported.Exported, snapshot: Snapshot) -> None:
         told.gpus(snapshot.clocks, snapshot.readings)
         if snapshot.is_leader:
-            told.lanes(snapshot.lanes)
+            told.lanes(snapshot.now, snapshot.lanes)
             told.backlog(seconds_of_work(snapshot.lanes, snapshot.statuses))
             told.held(snapshot.plan.held if snapshot.plan else None)
             told.devices(snapshot.statuses)

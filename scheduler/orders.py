@@ -10,11 +10,10 @@ from typing import Final
 
 import redis
 
-from scheduler.policy import Plan, Want
+from scheduler.policy import Plan, Waiting, Want
 from stentor import keys, log
 from stentor.devices import IDLE, LIVE, UNLOADED, DeviceStatus
 from stentor.doorbell import BY_POLICY, LOAD, UNLOAD, Doorbell
-from stentor.lanes import LaneState
 from stentor.overrides import RESIDENT
 from stentor.redis_client import redis_errors, script
 from stentor.settings import Settings
@@ -87,11 +86,6 @@ def sleeping(wants: Mapping[str, Want], statuses: Iterable[DeviceStatus], *, wai
     )
 
 
-def overlooked(lanes: Iterable[LaneState], *, ring_after_s: float) -> list[LaneState]:
-    """Lanes that have waited so long that their doorbell may have been lost. A doorbell too many costs nothing."""
-    return [state for state in lanes if state.oldest_wait_s >= ring_after_s]
-
-
 class Orders:
     """Acts for the cluster. Whatever it does may be done twice, and by two at a time, and happens once.
 
@@ -108,19 +102,16 @@ class Orders:
         #: When something was told, and what was wanted of each device then.
         self._told: tuple[float, dict[str, tuple[str | None, str | None]]] = (float("-inf"), {})
 
-    def act(
-        self, plan: Plan, statuses: Sequence[DeviceStatus], token: int | None, now: float, *, lanes: Sequence[LaneState]
-    ) -> None:
+    def act(self, plan: Plan, statuses: Sequence[DeviceStatus], token: int | None, now: float) -> None:
         """Bring about what is planned, as the leader of that number; without one nothing is done."""
         if token is None:
             return
-        claimable = [state for state in lanes if state.lane.priority not in plan.held] if plan.held else lanes
-        waiting = {state.lane.model for state in claimable}
+        waiting = plan.waiting.keys()
         live = [status for status in statuses if status.state in LIVE]
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)
         self._ring(len(live) if ended else sleeping(plan.wants, live, waiting=waiting))
-        self._ring_again(claimable)
+        self._ring_again(plan.waiting)
         self._tell(plan.wants, now)
 
     def _hold_back(self, plan: Plan, token: int) -> bool:
@@ -161,11 +152,13 @@ class Orders:
             if not self._doorbell.ring():
                 return
 
-    def _ring_again(self, lanes: Iterable[LaneState]) -> None:
-        late = overlooked(lanes, ring_after_s=self._ring_after_s)
-        if late and self._doorbell.ring():
-            oldest = max(late, key=lambda state: state.oldest_wait_s)
-            _log.info("rang_again", lane=oldest.lane.key, wait_s=round(oldest.oldest_wait_s, 3))
+    def _ring_again(self, waiting: Mapping[str, Waiting]) -> None:
+        """Ring if a text has waited so long that its doorbell may have been lost. One too many costs nothing."""
+        model = max(waiting, key=lambda model: waiting[model].oldest_wait_s, default=None)
+        if model is None or (wait_s := waiting[model].oldest_wait_s) < self._ring_after_s:
+            return
+        if self._doorbell.ring():
+            _log.info("rang_again", model=model, wait_s=round(wait_s, 3))
 
     def _tell(self, wants: Mapping[str, Want], now: float) -> None:
         """Show the policy's words to whoever looks at the devices: at once when it wants something else, and now and

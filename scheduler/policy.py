@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from stentor.devices import BUSY, FAILED, GONE, STARTING, DeviceStatus
@@ -78,15 +79,6 @@ class Want:
     clocks_reason: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is wanted of all devices, by id, and which priorities are held back."""
-
-    wants: Mapping[str, Want]
-    held: frozenset[str] = frozenset()
-    held_reason: str = ""
-
-
 #: The state of clocks that cannot be set.
 UNAVAILABLE: Final = "unavailable"
 #: The priority that a window may hold back; all others bring a model back at any time.
@@ -108,6 +100,17 @@ class Waiting:
         return f"{texts}, {self.priority}, for {_for(self.oldest_wait_s)}"
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is wanted of all devices, by id, and which priorities are held back."""
+
+    wants: Mapping[str, Want]
+    held: frozenset[str] = frozenset()
+    held_reason: str = ""
+    #: What is not held back, by model.
+    waiting: Mapping[str, Waiting] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass(slots=True)
 class _Sum:
     """What has been found so far of what waits for a model."""
@@ -115,7 +118,8 @@ class _Sum:
     texts: int
     #: The most urgent one's.
     rank: int
-    oldest_wait_s: float
+    #: When the oldest one came.
+    oldest_at: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,11 +146,12 @@ def decide(now: float, rules: Rules, lanes: Sequence[LaneState], devices: Sequen
     prewarms = spell is not None and now >= spell.end - rules.prewarm_s
     window = None if prewarms else spell
     held, held_reason = _held(now, rules, window, prewarms=prewarms)
-    moment = _Moment(now=now, rules=rules, window=window, prewarms=prewarms, waiting=_waiting(lanes, held))
+    moment = _Moment(now=now, rules=rules, window=window, prewarms=prewarms, waiting=claimable(now, lanes, held))
     return Plan(
         wants={view.status.id: _want(moment, view) for view in devices},
         held=held,
         held_reason=held_reason,
+        waiting=moment.waiting,
     )
 
 
@@ -162,24 +167,26 @@ def _held(now: float, rules: Rules, window: Spell | None, *, prewarms: bool) -> 
     return frozenset({HELD_BACK}), f"{_window(window, now)}; bulks wait for it to end"
 
 
-def _waiting(lanes: Sequence[LaneState], held: frozenset[str]) -> dict[str, Waiting]:
-    """What may be claimed, by model. The one loop over lanes: there may be 10,000 of them, each second."""
+def claimable(now: float, lanes: Iterable[LaneState], held: AbstractSet[str]) -> dict[str, Waiting]:
+    """What waits and is not held back, by model. The one loop over lanes: there may be 10,000 of them, each second."""
     ranks = {priority: rank for rank, priority in enumerate(PRIORITIES) if priority not in held}
     found: dict[str, _Sum] = {}
-    for lane, texts, wait_s, _ in lanes:
+    for lane, texts, oldest_at, _ in lanes:
         rank = ranks.get(lane.priority)
         if rank is None or not texts:
             continue
         if (known := found.get(lane.model)) is None:
-            found[lane.model] = _Sum(texts, rank, wait_s)
+            found[lane.model] = _Sum(texts, rank, oldest_at)
             continue
         known.texts += texts
         if rank < known.rank:  # noqa: PLR1730 - half as long as min()
             known.rank = rank
-        if wait_s > known.oldest_wait_s:  # noqa: PLR1730
-            known.oldest_wait_s = wait_s
+        if oldest_at < known.oldest_at:  # noqa: PLR1730
+            known.oldest_at = oldest_at
     return {
-        model: Waiting(texts=known.texts, priority=PRIORITIES[known.rank], oldest_wait_s=known.oldest_wait_s)
+        model: Waiting(
+            texts=known.texts, priority=PRIORITIES[known.rank], oldest_wait_s=max(0.0, now - known.oldest_at)
+        )
         for model, known in found.items()
     }
 

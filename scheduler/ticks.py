@@ -110,14 +110,14 @@ class Scheduler:
         began_s = time.monotonic()
         with redis_errors():
             self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
-        lanes, statuses = self._backlog.lanes(now_s), self._registry.list(now_s)
+        lanes, statuses = self._backlog.lanes(), self._registry.list(now_s)
         token = self._leader.token()
         self._keeper.look(statuses, now_s)
         plan = decide(now_s, self._rules, lanes, self._views(statuses))
         self._keeper.act(plan.wants, now_s)
         clocks, readings = self._keeper.views(), self._keeper.readings()
         if token is not None:
-            self._orders.act(plan, statuses, token, now_s, lanes=lanes)
+            self._orders.act(plan, statuses, token, now_s)
             self._sweeps.act(token, now_s)
         self._meter.sample(now_s, statuses, readings, clocks)
         self._meter.flush(now_s)

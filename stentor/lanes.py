@@ -59,12 +59,16 @@ class Lane:
 
 
 class LaneState(NamedTuple):
-    """What waits in a lane at one moment. A tuple, for each scheduler makes ten thousand of them a second."""
+    """What waits in a lane. A tuple: there may be ten thousand of them, each second."""
 
     lane: Lane
     #: Jobs that no device holds.
     waiting: int
-    #: How long the oldest of them has waited, in seconds.
-    oldest_wait_s: float
+    #: When the oldest of them came, in seconds since the epoch.
+    oldest_at: float
     #: Whether no device takes them just now: they wait for a window to end.
     held: bool = False
+
+    def wait_s(self, now: float) -> float:
+        """How long the oldest of them has waited, in seconds."""
+        return max(0.0, now - self.oldest_at)

@@ -6,10 +6,8 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import repeat
-from typing import cast
 
 import redis
 
@@ -187,20 +185,33 @@ def _refusal(limits: Limits, which: str, there: int, more: int) -> LimitError:
 
 
 class Backlog:
-    """What waits, for whoever decides what to do next: a device, or the scheduler."""
+    """What waits, for whoever decides what to do next: a device, or the scheduler. Safe for threads."""
 
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client
         self._note = script(client, "note_lanes")
         self._waiting = script(client, "waiting")
         self._lease_ms = round(lease_s * 1000)
+        #: The priorities that were held at the last look, and what was made of each note then.
+        self._last: tuple[AbstractSet[str], Mapping[str, LaneState]] = (frozenset(), {})
 
-    def lanes(self, now_s: float) -> list[LaneState]:
+    def lanes(self) -> list[LaneState]:
         """All lanes in which something waits.
 
         Raises:
             RedisUnavailable: Redis does not answer.
         """
+        held, notes = self._look()
+        held_before, known = self._last
+        if held != held_before:
+            known = {}
+        # Of ten thousand lanes most are as they were a second ago.
+        states = [known.get(note) or _state(note, held) for note in notes]
+        self._last = held, dict(zip(notes, states, strict=True))
+        return states
+
+    def _look(self) -> tuple[AbstractSet[str], list[str]]:
+        """The priorities that are held, and what is noted of each lane in which something waits."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.smembers(keys.HELD)
@@ -211,21 +222,14 @@ class Backlog:
             waiting = [note for note in notes if note and note[-1] != "+"]
             if in_hands := [note for note in notes if note and note[-1] == "+"]:
                 waiting += self._waiting(args=[keys.GROUP, self._lease_ms, *in_hands])
-        return _states(waiting, now_s, held)
+        return held, waiting
 
 
-def _states(notes: Sequence[str], now_s: float, held: AbstractSet[str]) -> list[LaneState]:
-    """The lanes of these notes. Ten thousand are read each second by each scheduler: column by column, which takes half
-    as long as lane by lane.
-    """
-    words = "\0".join(notes).split("\0") if notes else []
-    lanes = [*map(_lane, words[::3])]
-    waits_s = [wait_s if (wait_s := now_s - ms / 1000) > 0.0 else 0.0 for ms in map(int, words[2::3])]
-    are_held = [lane.priority in held for lane in lanes] if held else [False] * len(lanes)
-    columns = zip(lanes, map(int, words[1::3]), waits_s, are_held, strict=True)
-    # `LaneState` itself would be a call in Python for each.
-    return cast("list[LaneState]", [*map(tuple.__new__, repeat(LaneState), columns)])
+def _state(note: str, held: AbstractSet[str]) -> LaneState:
+    key, waiting, came_ms = note.split("\0")
+    lane = _lane(key)
+    return LaneState(lane, int(waiting), int(came_ms) / 1000, lane.priority in held)
 
 
-#: Lanes are few and looked at every second; to take a name apart is most of the work.
+#: Lanes are few; to take a name apart is most of the work.
 _lane = functools.lru_cache(maxsize=100_000)(Lane.from_key)

@@ -89,7 +89,7 @@ class Traffic:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._draw.uniform(*PAUSES_S)):
-                if sum(state.waiting for state in self._backlog.lanes(time.time())) < MOST_WAITING:
+                if sum(state.waiting for state in self._backlog.lanes()) < MOST_WAITING:
                     self.submit(self._draw.randint(1, MOST_AT_ONCE))
         except Exception as exc:  # noqa: BLE001 - told by whoever looks
             self.failure = exc

@@ -165,7 +165,7 @@ class World:
             LaneState(
                 lane=Lane(model=model, priority=priority, length=1),
                 waiting=len(came),
-                oldest_wait_s=self.now - came[0],
+                oldest_at=came[0],
                 held=priority in self.held,
             )
             for (model, priority), came in self.waiting.items()

@@ -27,6 +27,7 @@ class Draw:
 
 
 def choose(
+    now: float,
     lanes: Iterable[LaneState],
     *,
     speaks: Collection[str],
@@ -34,9 +35,10 @@ def choose(
     max_wait_s: float,
     elsewhere: Collection[str] = (),
 ) -> list[Draw]:
-    """What to draw, in this order; all lanes are of one model. Lanes that are held are passed over, however late.
+    """What to draw at ``now`` (seconds since the epoch), in this order; all lanes are of one model.
 
-    A model that is not resident here, but on an idle device ``elsewhere``, is left to that one for a moment.
+    Lanes that are held are passed over, however late. A model that is not resident here, but on an idle device
+    ``elsewhere``, is left to that one for a moment.
 
     The most urgent priority goes first, then models that are resident, then who has waited longest. A batch that is
     not full goes on with neighbouring length classes and then with lower priorities of the same model. The head of a
@@ -51,16 +53,16 @@ def choose(
         for state in lanes
         if state.lane.model in speaks
         and not state.held
-        and not (state.lane.model in yields and state.oldest_wait_s < YIELD_S)
+        and not (state.lane.model in yields and state.wait_s(now) < YIELD_S)
     ]
     if not open_lanes:
         return []
 
     def aged(state: LaneState) -> bool:
-        return state.lane.rank > 0 and state.oldest_wait_s >= max_wait_s
+        return state.lane.rank > 0 and state.wait_s(now) >= max_wait_s
 
     def pressure(state: LaneState) -> float:
-        return state.oldest_wait_s / (max_wait_s if aged(state) else INTERACTIVE_PATIENCE_S)
+        return state.wait_s(now) / (max_wait_s if aged(state) else INTERACTIVE_PATIENCE_S)
 
     def order(state: LaneState) -> tuple[int, bool, float]:
         rank = 0 if aged(state) else state.lane.rank
@@ -70,9 +72,9 @@ def choose(
     mates = [state for state in open_lanes if state.lane.model == head.lane.model]
     first_rank = min(state.lane.rank for state in open_lanes)
     passed_over = [state for state in mates if aged(state) and state.lane.rank > first_rank]
-    late = sorted(passed_over, key=lambda state: -state.oldest_wait_s)[:1]
+    late = sorted(passed_over, key=lambda state: state.oldest_at)[:1]
     mates.sort(
-        key=lambda state: (state.lane.rank, abs(state.lane.length - head.lane.length), -state.oldest_wait_s),
+        key=lambda state: (state.lane.rank, abs(state.lane.length - head.lane.length), state.oldest_at),
     )
     return [Draw(lane=state.lane, rank=0, at_most=1) for state in late] + [
         Draw(lane=state.lane, rank=state.lane.rank) for state in mates

@@ -74,10 +74,11 @@ class Claimer:
             RedisUnavailable: Redis does not answer.
             EngineFailed: the model that the most urgent text needs cannot be loaded.
         """
-        lanes = self._backlog.lanes(time.time())
+        lanes = self._backlog.lanes()
         resident = self._residency.resident
         strange = any(state.lane.model not in resident for state in lanes)
         draws = choose(
+            time.time(),
             lanes,
             speaks=self._residency.models,
             resident=resident,

@@ -244,7 +244,7 @@ class Device:
             return "it has spoken since"
         if self._hand.rows or self._finisher.held:
             return "it holds texts"
-        lanes = self._backlog.lanes(time.time())
+        lanes = self._backlog.lanes()
         waits = any(not state.held and state.lane.model in self._residency.models for state in lanes)
         return "texts wait" if waits else None
 

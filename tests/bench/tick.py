@@ -1,7 +1,8 @@
 """How long a tick of the scheduler takes when very much waits: 10,000 lanes and 1,000 devices.
 
 Run with ``python -m tests.bench.tick [ROUNDS]``. A real Valkey of its own; every lane holds texts, in every tenth some
-are claimed, and every device reports anew before each look, as devices do that speak: nothing is as it was a tick ago.
+are claimed. Before each look every device reports anew, as devices do that speak, and a fifth of the lanes get a text,
+as if each device had drawn from two. The last part is a tick that finds no lane as it was.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from stentor.job import PRIORITIES
 from stentor.lanes import Lane
 from stentor.overrides import OverrideStore
 from stentor.record import to_json
-from stentor.redis_client import connect
+from stentor.redis_client import connect, script
 from stentor.settings import Settings
 from stentor.store import Backlog
 from tests.bench.engine import cpu_name
@@ -34,6 +35,8 @@ from tests.bench.engine import cpu_name
 LANES, DEVICES, ROUNDS = 10_000, 1_000, 15
 #: Texts in each lane, and lanes of each model: three priorities by ten length classes.
 DEEP, LANES_OF_A_MODEL = 5, 30
+#: Lanes that get a text between two looks.
+CHANGING = 2_000
 #: Devices that a person has given an override.
 OVERRIDDEN = 20
 #: What the issue wants of the whole.
@@ -54,19 +57,25 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
         client.config_set("appendonly", "no")
         bench = _Bench(client, settings)
         bench.fill()
-        bench.report()
+        bench.change(LANES)
         rows = {name: [bench.timed(part) for _ in range(rounds)] for name, part in bench.parts().items()}
+        rows["the same, all lanes new"] = [bench.timed(bench.tick, changing=LANES) for _ in range(rounds)]
         inside_ms = bench.inside_ms()
         client.close()
     return {
         "cpu": cpu_name(),
         "lanes": LANES,
         "devices": DEVICES,
+        "changing": CHANGING,
         "parts_ms": {name: statistics.median(took_ms) for name, took_ms in rows.items()},
         "least_ms": {name: min(took_ms) for name, took_ms in rows.items()},
         "worst_ms": {name: max(took_ms) for name, took_ms in rows.items()},
         "lanes_inside_ms": inside_ms,
     }
+
+
+#: Key of a set of lanes that have just changed.
+_CHANGED = "bench:changed"
 
 
 class _Bench:
@@ -77,29 +86,34 @@ class _Bench:
         self._registry = DeviceRegistry(client, lease_s=settings.lease_s)
         self._overrides = OverrideStore(client)
         self._scheduler = Scheduler(settings)
+        self._note = script(client, "note_lanes")
         self._reports = 0
+
+    def tick(self) -> None:
+        """One tick of the scheduler."""
+        self._scheduler.tick(time.time())
 
     def parts(self) -> dict[str, Callable[[], object]]:
         """The parts of a tick, by name."""
         ids = [_device_id(number) for number in range(DEVICES)]
         return {
-            "Backlog.lanes": lambda: self._backlog.lanes(time.time()),
+            "Backlog.lanes": self._backlog.lanes,
             "DeviceRegistry.list": self._registry.list,
             "OverrideStore.of": lambda: self._overrides.of(ids),
             "policy.decide": self._decision(),
             "Gatherer.gather": lambda: Gatherer(self._client).gather(time.time()),
-            "Scheduler.tick": lambda: self._scheduler.tick(time.time()),
+            "Scheduler.tick": self.tick,
         }
 
     def _decision(self) -> Callable[[], object]:
         """The policy's part alone, with what the parts before it have read."""
-        rules, lanes = policy.Rules.of(self._settings), self._backlog.lanes(time.time())
+        rules, lanes = policy.Rules.of(self._settings), self._backlog.lanes()
         views = [policy.DeviceView(status=status) for status in self._registry.list()]
         return lambda: policy.decide(time.time(), rules, lanes, views)
 
-    def timed(self, part: Callable[[], object]) -> float:
-        """How long one part takes after all devices have reported anew, in ms."""
-        self.report()
+    def timed(self, part: Callable[[], object], *, changing: int = CHANGING) -> float:
+        """How long one part takes after all devices have reported anew and so many lanes have changed, in ms."""
+        self.change(changing)
         began = time.perf_counter()
         part()
         return (time.perf_counter() - began) * 1000
@@ -120,10 +134,16 @@ class _Bench:
         for number in range(OVERRIDDEN):
             self._overrides.put(_device_id(number), clocks="normal", by="bench")
 
-    def report(self) -> None:
-        """Have all devices report anew."""
+    def change(self, lanes: int) -> None:
+        """Have all devices report anew, and put a text into so many lanes."""
         self._reports += 1
+        changing = [_lane(number * LANES // lanes + self._reports % (LANES // lanes)).key for number in range(lanes)]
         pipe = self._client.pipeline(transaction=False)
+        pipe.delete(_CHANGED)
+        pipe.sadd(_CHANGED, *changing)
+        for key in changing:
+            pipe.xadd(key, {"job": f"job_more_{self._reports}"})
+        self._note(keys=[_CHANGED, keys.BACKLOG], args=[keys.GROUP], client=pipe)
         for number in range(DEVICES):
             status = _status(number, self._reports)
             pipe.hset(keys.device(status.id), mapping={"seen_at": status.seen_at, "report": to_json(status)})
@@ -134,7 +154,7 @@ class _Bench:
         """How long Redis itself takes for a look at all lanes, and nobody else is served."""
         before_ms = self._busy_ms()
         for _ in range(ROUNDS):
-            self._backlog.lanes(time.time())
+            self._backlog.lanes()
         return (self._busy_ms() - before_ms) / ROUNDS
 
     def _busy_ms(self) -> float:
@@ -183,12 +203,13 @@ def _status(number: int, reports: int) -> DeviceStatus:
 def report(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
     print(
-        f"\n{result['cpu']}; {result['lanes']:,} lanes with texts, {result['devices']:,} devices that all report anew"
+        f"\n{result['cpu']}; {result['lanes']:,} lanes with texts, {result['devices']:,} devices that all report anew, "
+        f"{result['changing']:,} lanes that change"
     )
-    print(f"{'part':<22} {'median, ms':>10} {'least':>8} {'at most':>8}")
+    print(f"{'part':<24} {'median, ms':>10} {'least':>8} {'at most':>8}")
     for name, took_ms in result["parts_ms"].items():
-        print(f"{name:<22} {took_ms:>10.1f} {result['least_ms'][name]:>8.1f} {result['worst_ms'][name]:>8.1f}")
-    print(f"{'lanes, inside Redis':<22} {result['lanes_inside_ms']:>10.1f}")
+        print(f"{name:<24} {took_ms:>10.1f} {result['least_ms'][name]:>8.1f} {result['worst_ms'][name]:>8.1f}")
+    print(f"{'lanes, inside Redis':<24} {result['lanes_inside_ms']:>10.1f}")
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ class Device:
         self._say(now)
 
     def _may_go(self, now: float, pid: str, spoke_at: str) -> bool:
-        waits = any(not state.held for state in self._backlog.lanes(now))
+        waits = any(not state.held for state in self._backlog.lanes())
         return pid == str(self.status.pid) and spoke_at == repr(self.status.spoke_at) and not waits
 
     # --- speaking

@@ -11,9 +11,6 @@ import redis
 from stentor.lanes import LaneState
 from stentor.store import Backlog
 
-#: A moment after all real ones, in seconds since the epoch: before it everything has waited.
-_AFTER_ALL_S = 2.0**32
-
 
 class VirtualBacklog(Backlog):
     """The backlog, told when it is and what was submitted when."""
@@ -29,10 +26,9 @@ class VirtualBacklog(Backlog):
         self._real_ms.append(int(time.time() * 1000))
         self._virtual.append(self._now())
 
-    def lanes(self, now_s: float) -> list[LaneState]:
-        """All lanes in which something waits, and how long in virtual time."""
-        return [state._replace(oldest_wait_s=self._now() - self._came(state)) for state in super().lanes(_AFTER_ALL_S)]
+    def lanes(self) -> list[LaneState]:
+        """All lanes in which something waits, and since when in virtual time."""
+        return [state._replace(oldest_at=self._came(state.oldest_at)) for state in super().lanes()]
 
-    def _came(self, state: LaneState) -> float:
-        came_ms = round((_AFTER_ALL_S - state.oldest_wait_s) * 1000)
-        return self._virtual[bisect.bisect_right(self._real_ms, came_ms) - 1]
+    def _came(self, real_s: float) -> float:
+        return self._virtual[bisect.bisect_right(self._real_ms, round(real_s * 1000)) - 1]

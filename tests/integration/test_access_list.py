@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from stentor import keys
+from stentor.lanes import Lane
+from stentor.store import Backlog
 from tests.access_list import Server, make_secrets, shipped_valkey
 
 ROLES = ("api", "worker", "io", "scheduler")
@@ -227,3 +230,22 @@ def test_each_role_may_do_with_each_key_what_the_page_says_it_does(server: Serve
         if verdict(server, case[0], (case[1], case[2], "1") if case[1] == "SET" else case[1:]) != "OK"
     ]
     assert refused == []
+
+
+@pytest.mark.parametrize("role", ["api", "worker", "scheduler"])
+def test_whoever_chooses_work_may_look_at_what_waits(server: Server, role: str) -> None:
+    lane, admin = Lane(model="joe", priority="bulk", length=0), server.client("admin")
+    admin.flushall()
+    admin.sadd(keys.LANES, lane.key)
+    admin.xgroup_create(lane.key, keys.GROUP, "0", mkstream=True)
+    entries = [str(admin.xadd(lane.key, {"job": job})) for job in ("job_1", "job_2")]
+    backlog = Backlog(server.client(role), lease_s=1)
+    assert [state.waiting for state in backlog.lanes()] == [2], "nothing was noted"
+    admin.xreadgroup(keys.GROUP, "host/cpu", {lane.key: ">"}, count=2)
+    admin.xclaim(lane.key, keys.GROUP, "host/cpu", 0, [entries[0]], idle=2000, justid=True)
+    admin.hset(keys.BACKLOG, lane.key, f"{lane.key}\x000\x000+")
+    assert [state.waiting for state in backlog.lanes()] == [1], "one that a device was silent about"
+    admin.xack(lane.key, keys.GROUP, *entries)
+    admin.xdel(lane.key, *entries)
+    assert backlog.lanes() == []
+    assert admin.hkeys(keys.BACKLOG) == [""]

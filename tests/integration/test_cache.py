@@ -79,7 +79,7 @@ def test_a_later_equal_job_is_settled_when_it_is_submitted(make: Callable[..., B
 def test_a_job_that_waited_while_an_equal_one_was_spoken_is_not_spoken(make: Callable[..., Bench]) -> None:
     bench, other = make(), make(name="other/cpu")
     jobs = bench.submit(a_job("Hello.", fingerprint=print_of()), a_job("Hello.", fingerprint=print_of()))
-    (held,) = other.deliveries.claim(bench.backlog.lanes(0.0)[0].lane, 1)
+    (held,) = other.deliveries.claim(bench.backlog.lanes()[0].lane, 1)
     bench.run()
     other.deliveries.give_back([held])
     bench.run()

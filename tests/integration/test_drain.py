@@ -169,7 +169,7 @@ def test_a_fresh_process_takes_back_what_the_last_one_held_and_speaks_each_alone
 ) -> None:
     dead = make()
     jobs = dead.submit(a_job("text one"), a_job("text two"), a_job("text three"))
-    assert len(dead.deliveries.claim(next(iter(dead.backlog.lanes(time.time()))).lane, 2)) == 2
+    assert len(dead.deliveries.claim(next(iter(dead.backlog.lanes())).lane, 2)) == 2
     fresh = make()
     fresh.run()
     assert fresh.engine.batches == [["text one"], ["text two"], ["text three"]]

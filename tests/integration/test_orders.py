@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import redis
 
 from scheduler.leading import Leader
 from scheduler.orders import Orders
-from scheduler.policy import Plan, Want
+from scheduler.policy import Plan, Want, claimable
 from stentor import keys
 from stentor.devices import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.doorbell import LOAD, SYNTHESIS_QUEUE, UNLOAD, Doorbell, create_celery, device_queue
@@ -33,14 +33,21 @@ def a_status(name: str = "testhost/cpu", *, state: str = IDLE, **fields: Any) ->
     return DeviceStatus(id=name, state=state, **given)
 
 
-def a_plan(residency: str | None, *names: str, held: frozenset[str] = frozenset()) -> Plan:
+def a_plan(
+    residency: str | None, *names: str, held: frozenset[str] = frozenset(), lanes: Sequence[LaneState] = ()
+) -> Plan:
     want = Want(residency=residency, residency_reason="a window", clocks=None, clocks_reason="no GPU")
-    return Plan(wants=dict.fromkeys(names or ("testhost/cpu",), want), held=held, held_reason="a window")
+    return Plan(
+        wants=dict.fromkeys(names or ("testhost/cpu",), want),
+        held=held,
+        held_reason="a window",
+        waiting=claimable(NOW, lanes, held),
+    )
 
 
 def waiting(priority: str = "standard", *, oldest_wait_s: float = 0.0, held: bool = False) -> LaneState:
     return LaneState(
-        lane=Lane(model=TONE, priority=priority, length=0), waiting=3, oldest_wait_s=oldest_wait_s, held=held
+        lane=Lane(model=TONE, priority=priority, length=0), waiting=3, oldest_at=NOW - oldest_wait_s, held=held
     )
 
 
@@ -73,7 +80,7 @@ def one(orders: Callable[[], Orders]) -> Orders:
 
 def test_an_idle_device_is_told_to_unload_once(client: redis.Redis, one: Orders, token: int) -> None:
     for _ in range(3):
-        one.act(a_plan(UNLOADED), [a_status()], token, NOW, lanes=[])
+        one.act(a_plan(UNLOADED), [a_status()], token, NOW)
     assert sent(client) == [UNLOAD]
 
 
@@ -82,7 +89,7 @@ def test_two_schedulers_that_take_turns_at_leading_tell_a_device_once(
 ) -> None:
     leaders = [Leader(client, "one"), Leader(client, "two")]
     for leader in leaders * 2:
-        orders().act(a_plan(UNLOADED), [a_status()], leader.token(), NOW, lanes=[])
+        orders().act(a_plan(UNLOADED), [a_status()], leader.token(), NOW)
         leader.resign()
     assert sent(client) == [UNLOAD]
 
@@ -91,31 +98,31 @@ def test_a_scheduler_that_no_longer_leads_orders_nothing_holds_nothing_and_ends_
     client: redis.Redis, orders: Callable[[], Orders], token: int
 ) -> None:
     bulk = frozenset({"bulk"})
-    orders().act(a_plan(None, held=bulk), [a_status()], token, NOW, lanes=[])
+    orders().act(a_plan(None, held=bulk), [a_status()], token, NOW)
     for late in (token - 1, None):
-        orders().act(a_plan(UNLOADED), [a_status()], late, NOW, lanes=[])
-        orders().act(a_plan(UNLOADED, held=frozenset({"standard"})), [a_status()], late, NOW, lanes=[])
+        orders().act(a_plan(UNLOADED), [a_status()], late, NOW)
+        orders().act(a_plan(UNLOADED, held=frozenset({"standard"})), [a_status()], late, NOW)
     assert sent(client) == []
     assert client.smembers(keys.HELD) == {"bulk"}
 
 
 @pytest.mark.parametrize("state", [BUSY, STARTING, FAILED, GONE, UNLOADED])
 def test_only_an_idle_device_is_told_to_unload(client: redis.Redis, one: Orders, token: int, state: str) -> None:
-    one.act(a_plan(UNLOADED), [a_status(state=state)], token, NOW, lanes=[])
+    one.act(a_plan(UNLOADED), [a_status(state=state)], token, NOW)
     assert sent(client) == []
 
 
 def test_a_device_that_has_spoken_since_is_told_anew(client: redis.Redis, one: Orders, token: int) -> None:
     for spoke_at in (None, NOW, NOW, NOW + 60):
-        one.act(a_plan(UNLOADED), [a_status(spoke_at=spoke_at)], token, NOW, lanes=[])
+        one.act(a_plan(UNLOADED), [a_status(spoke_at=spoke_at)], token, NOW)
     assert sent(client) == [UNLOAD] * 3
 
 
 def test_an_order_whose_message_is_lost_is_given_again(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW, lanes=[])
+    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
     assert 50_000 < client.pttl(keys.ordered("testhost/cpu")) <= 60_000
     client.delete(keys.ordered("testhost/cpu"))
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW, lanes=[])
+    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
     assert sent(client) == [UNLOAD] * 2
 
 
@@ -123,21 +130,21 @@ def test_an_unloaded_device_is_told_to_load_once_and_one_that_speaks_is_left_alo
     client: redis.Redis, one: Orders, token: int
 ) -> None:
     for state in (UNLOADED, UNLOADED, BUSY, IDLE):
-        one.act(a_plan(RESIDENT), [a_status(state=state)], token, NOW, lanes=[])
+        one.act(a_plan(RESIDENT), [a_status(state=state)], token, NOW)
     assert sent(client) == [LOAD]
     assert rung(client) == 0
 
 
 def test_a_device_is_left_as_it_is_when_nothing_is_wanted_of_it(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(None), [a_status(), a_status(state=UNLOADED)], token, NOW, lanes=[])
-    one.act(a_plan(UNLOADED, "another/cpu"), [a_status()], token, NOW, lanes=[])
+    one.act(a_plan(None), [a_status(), a_status(state=UNLOADED)], token, NOW)
+    one.act(a_plan(UNLOADED, "another/cpu"), [a_status()], token, NOW)
     assert sent(client) == []
 
 
 def test_for_work_that_waits_the_doorbell_rings_instead_of_an_order_to_load(
     client: redis.Redis, one: Orders, token: int
 ) -> None:
-    one.act(a_plan(RESIDENT), [a_status(state=UNLOADED)], token, NOW, lanes=[waiting()])
+    one.act(a_plan(RESIDENT, lanes=[waiting()]), [a_status(state=UNLOADED)], token, NOW)
     assert sent(client) == []
     assert sent(client, SYNTHESIS_QUEUE) == ["stentor.synthesize"]
 
@@ -147,7 +154,7 @@ def test_no_more_doorbells_ring_than_devices_can_hear(client: redis.Redis, one: 
     client.sadd(keys.DEVICES, *names)
     asleep = [a_status(name, state=UNLOADED) for name in names]
     for _ in range(3):
-        one.act(a_plan(RESIDENT, *names), asleep, token, NOW, lanes=[waiting(oldest_wait_s=9)])
+        one.act(a_plan(RESIDENT, *names, lanes=[waiting(oldest_wait_s=9)]), asleep, token, NOW)
     assert rung(client) == 3
 
 
@@ -155,18 +162,18 @@ def test_of_many_devices_some_are_told_each_tick(client: redis.Redis, one: Order
     names = [f"gpu-{number}/cuda:0" for number in range(40)]
     counts = []
     for _ in range(3):
-        one.act(a_plan(UNLOADED, *names), [a_status(name) for name in names], token, NOW, lanes=[])
+        one.act(a_plan(UNLOADED, *names), [a_status(name) for name in names], token, NOW)
         counts.append(sum(len(sent(client, device_queue(name))) for name in names))
     assert counts == [32, 40, 40]
 
 
 def test_what_is_held_stays_so_only_while_a_scheduler_says_so(client: redis.Redis, one: Orders, token: int) -> None:
     bulk = frozenset({"bulk"})
-    one.act(a_plan(None, held=bulk), [a_status()], token, NOW, lanes=[waiting("bulk", oldest_wait_s=99)])
+    one.act(a_plan(None, held=bulk, lanes=[waiting("bulk", oldest_wait_s=99)]), [a_status()], token, NOW)
     assert client.smembers(keys.HELD) == {"bulk"}
     assert 10_000 < client.pttl(keys.HELD) <= 15_000
     client.pexpire(keys.HELD, 3000)
-    one.act(a_plan(None, held=bulk), [a_status()], token, NOW, lanes=[waiting("bulk", oldest_wait_s=99, held=True)])
+    one.act(a_plan(None, held=bulk, lanes=[waiting("bulk", oldest_wait_s=99, held=True)]), [a_status()], token, NOW)
     assert client.pttl(keys.HELD) > 10_000
     assert rung(client) == 0
 
@@ -178,30 +185,30 @@ def test_when_a_hold_ends_the_doorbell_rings_for_every_live_device(
     client.sadd(keys.DEVICES, *names)
     devices = [a_status("one/cpu"), a_status("two/cpu", state=UNLOADED), a_status("gone/cpu", state=GONE)]
     held = [waiting("bulk", oldest_wait_s=1, held=True)]
-    one.act(a_plan(None, *names, held=frozenset({"bulk"})), devices, token, NOW, lanes=held)
+    one.act(a_plan(None, *names, held=frozenset({"bulk"}), lanes=held), devices, token, NOW)
     assert rung(client) == 0
-    one.act(a_plan(None, *names), devices, token, NOW, lanes=held)
+    one.act(a_plan(None, *names, lanes=held), devices, token, NOW)
     assert not client.exists(keys.HELD)
     assert rung(client) == 2
 
 
 def test_held_work_is_no_reason_to_ring_and_none_against_loading(client: redis.Redis, one: Orders, token: int) -> None:
     late = waiting("bulk", oldest_wait_s=700)
-    plan = a_plan(RESIDENT, held=frozenset({"bulk"}))
-    one.act(plan, [a_status(state=UNLOADED)], token, NOW, lanes=[late])
+    plan = a_plan(RESIDENT, held=frozenset({"bulk"}), lanes=[late])
+    one.act(plan, [a_status(state=UNLOADED)], token, NOW)
     assert rung(client) == 0
     assert sent(client) == [LOAD]
 
 
-def test_a_lane_that_was_not_heard_is_rung_for_again(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(None), [a_status()], token, NOW, lanes=[waiting(oldest_wait_s=4.9)])
+def test_what_was_not_heard_is_rung_for_again(client: redis.Redis, one: Orders, token: int) -> None:
+    one.act(a_plan(None, lanes=[waiting(oldest_wait_s=4.9)]), [a_status()], token, NOW)
     assert rung(client) == 0
-    one.act(a_plan(None), [a_status()], token, NOW, lanes=[waiting(oldest_wait_s=5.1)])
+    one.act(a_plan(None, lanes=[waiting(oldest_wait_s=5.1)]), [a_status()], token, NOW)
     assert rung(client) == 1
 
 
 def test_the_policys_words_are_shown_while_a_scheduler_is_there(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW, lanes=[])
+    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
     shown = json.loads(client.hget(keys.WANTS, "testhost/cpu") or "")
     assert shown == {
         "residency": "unloaded", "residency_reason": "a window", "clocks": None, "clocks_reason": "no GPU",
@@ -230,8 +237,8 @@ def test_an_unloaded_device_is_not_woken_by_held_work_however_old_it_is(make: Ca
     assert bench.run() is False
     assert (bench.engine.loads, bench.engine.batches) == (0, [])
     assert bench.residency.light
-    late = LaneState(lane=Lane(model=TONE, priority="bulk", length=0), waiting=1, oldest_wait_s=1e6, held=True)
-    assert choose([late], speaks=[TONE], resident=[], max_wait_s=600) == []
+    late = LaneState(lane=Lane(model=TONE, priority="bulk", length=0), waiting=1, oldest_at=NOW - 1e6, held=True)
+    assert choose(NOW, [late], speaks=[TONE], resident=[], max_wait_s=600) == []
 
 
 def test_a_hold_that_expires_is_rung_for_by_the_devices_that_met_it(client: redis.Redis) -> None:
@@ -254,5 +261,5 @@ def test_an_order_says_which_process_was_seen_and_when_it_spoke_last(
     registry = DeviceRegistry(client, lease_s=60)
     registry.report(a_status(spoke_at=NOW + 0.1234567))
     (seen,) = registry.list(NOW)
-    one.act(a_plan(UNLOADED), [seen], token, NOW, lanes=[])
+    one.act(a_plan(UNLOADED), [seen], token, NOW)
     assert client.get(keys.ordered("testhost/cpu")) == f"stentor.unload 7 {NOW + 0.1234567!r}"

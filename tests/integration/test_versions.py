@@ -134,7 +134,7 @@ def test_a_job_of_a_newer_release_is_left_in_its_lane_and_others_go_on(
     assert client.xlen(newer.lane) == 1
     assert [entry["consumer"] for entry in client.xpending_range(newer.lane, keys.GROUP, "-", "+", 9)] == ["newer"]
     # Nobody asks for it over and over: it counts as waiting when the lease is over.
-    assert Backlog(client, lease_s=60).lanes(0) == []
+    assert Backlog(client, lease_s=60).lanes() == []
 
 
 def test_a_device_of_the_newer_release_takes_it_when_the_lease_is_over(

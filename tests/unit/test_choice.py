@@ -9,13 +9,15 @@ from stentor.job import PRIORITIES
 from stentor.lanes import Lane, LaneState
 from worker.choice import choose
 
+NOW = 0.0
+
 
 def waits(model: str, priority: str, length: int, oldest_wait_s: float = 1.0) -> LaneState:
-    return LaneState(lane=Lane(model=model, priority=priority, length=length), waiting=3, oldest_wait_s=oldest_wait_s)
+    return LaneState(lane=Lane(model=model, priority=priority, length=length), waiting=3, oldest_at=NOW - oldest_wait_s)
 
 
 def chosen(*lanes: LaneState, resident: tuple[str, ...] = ("a",), max_wait_s: float = 600) -> list[str]:
-    found = choose(lanes, speaks={"a", "b"}, resident=resident, max_wait_s=max_wait_s)
+    found = choose(NOW, lanes, speaks={"a", "b"}, resident=resident, max_wait_s=max_wait_s)
     return [
         f"{draw.lane.model}:{draw.lane.priority}:{draw.lane.length}" + (f" x{draw.at_most}" if draw.at_most else "")
         for draw in found
@@ -86,13 +88,13 @@ lane_states = st.builds(
 
 @given(st.lists(lane_states, unique_by=lambda state: state.lane))
 def test_all_lanes_of_one_model_are_drawn_from_once_beside_the_head_that_is_latest(lanes: list[LaneState]) -> None:
-    found = choose(lanes, speaks={"a", "b"}, resident={"a"}, max_wait_s=600)
+    found = choose(NOW, lanes, speaks={"a", "b"}, resident={"a"}, max_wait_s=600)
     speakable = [state for state in lanes if state.lane.model in {"a", "b"}]
     assert bool(found) == bool(speakable)
     assert len({draw.lane.model for draw in found}) <= 1
     mates = [state for state in speakable if found and state.lane.model == found[0].lane.model]
     first_rank = min((state.lane.rank for state in speakable), default=0)
-    late = [state for state in mates if state.oldest_wait_s >= 600 and state.lane.rank > first_rank]
+    late = [state for state in mates if state.wait_s(NOW) >= 600 and state.lane.rank > first_rank]
     heads, whole = [draw for draw in found if draw.at_most], [draw for draw in found if not draw.at_most]
     assert [(draw.rank, draw.at_most) for draw in heads] == [(0, 1)] * bool(late)
     assert {draw.lane for draw in heads} <= {state.lane for state in late}
@@ -103,9 +105,9 @@ def test_all_lanes_of_one_model_are_drawn_from_once_beside_the_head_that_is_late
 
 def test_a_model_that_is_resident_on_an_idle_device_is_left_to_that_one_for_a_second() -> None:
     waiting = waits("b", "standard", 1, 0.9)
-    assert choose([waiting], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"}) == []
+    assert choose(NOW, [waiting], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"}) == []
     late = waits("b", "standard", 1, 1.0)
-    (draw,) = choose([late], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"})
+    (draw,) = choose(NOW, [late], speaks={"a", "b"}, resident={"a"}, max_wait_s=600, elsewhere={"b"})
     assert draw.lane.model == "b"
-    (draw,) = choose([waiting], speaks={"a", "b"}, resident={"a", "b"}, max_wait_s=600, elsewhere={"b"})
+    (draw,) = choose(NOW, [waiting], speaks={"a", "b"}, resident={"a", "b"}, max_wait_s=600, elsewhere={"b"})
     assert draw.lane.model == "b"

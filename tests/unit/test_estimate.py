@@ -21,7 +21,7 @@ def a_device(**fields: Any) -> DeviceStatus:
 
 
 def a_lane(length: int, waiting: int) -> LaneState:
-    return LaneState(lane=Lane(model="joe", priority="bulk", length=length), waiting=waiting, oldest_wait_s=0.0)
+    return LaneState(lane=Lane(model="joe", priority="bulk", length=length), waiting=waiting, oldest_at=0.0)
 
 
 def test_fifteen_characters_are_a_second() -> None:

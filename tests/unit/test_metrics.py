@@ -105,7 +105,7 @@ def everything() -> Snapshot:
     """A snapshot in which all is known."""
     return a_snapshot(
         statuses=[a_status(model="joe")],
-        lanes=[LaneState(lane=Lane(model="joe", priority="bulk", length=0), waiting=1, oldest_wait_s=1.0)],
+        lanes=[LaneState(lane=Lane(model="joe", priority="bulk", length=0), waiting=1, oldest_at=1.0)],
         plan=Plan(wants={}),
         clocks={"a/cuda:0": Clocks(state="low", since=0.0)},
         readings={
@@ -171,17 +171,18 @@ def test_the_page_of_metrics_is_the_codes() -> None:
 
 
 def test_lanes_are_summed_over_their_length_classes() -> None:
+    now = time.time()
     lanes = [
-        LaneState(lane=Lane(model="joe", priority="bulk", length=0), waiting=3, oldest_wait_s=1.5),
-        LaneState(lane=Lane(model="joe", priority="bulk", length=7), waiting=4, oldest_wait_s=9.5),
-        LaneState(lane=Lane(model="amy", priority="interactive", length=0), waiting=1, oldest_wait_s=0.25),
+        LaneState(lane=Lane(model="joe", priority="bulk", length=0), waiting=3, oldest_at=now - 1.5),
+        LaneState(lane=Lane(model="joe", priority="bulk", length=7), waiting=4, oldest_at=now - 9.5),
+        LaneState(lane=Lane(model="amy", priority="interactive", length=0), waiting=1, oldest_at=now - 0.25),
     ]
-    found = shown(a_snapshot(lanes=lanes, plan=Plan(wants={}, held=frozenset({"bulk"}))))
+    found = shown(a_snapshot(now=now, lanes=lanes, plan=Plan(wants={}, held=frozenset({"bulk"}))))
     assert {key: value for key, value in found.items() if key[0] == "stentor_jobs_waiting"} == {
         ("stentor_jobs_waiting", "joe", "bulk"): 7.0,
         ("stentor_jobs_waiting", "amy", "interactive"): 1.0,
     }
-    assert found["stentor_oldest_wait_seconds", "joe", "bulk"] == 9.5
+    assert found["stentor_oldest_wait_seconds", "joe", "bulk"] == pytest.approx(9.5)
     # 3 texts of up to 16 characters and 4 of up to 273, at 15 characters a second; nobody has spoken yet.
     assert found["stentor_backlog_seconds", "joe", "bulk"] == pytest.approx((3 * 16 + 4 * 273) / 15)
     assert [found["stentor_priority_held", name] for name in ("interactive", "standard", "bulk")] == [0, 0, 1]

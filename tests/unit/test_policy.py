@@ -50,16 +50,20 @@ def status(
 
 
 def lane(priority: str, waiting: int = 3, wait_s: float = 4, model: str = "joe") -> LaneState:
-    return LaneState(
-        lane=Lane(model=model, priority=priority, length=2), waiting=waiting, oldest_wait_s=wait_s, held=False
-    )
+    """A lane whose oldest text has waited so long at 0; see ``at``."""
+    return LaneState(lane=Lane(model=model, priority=priority, length=2), waiting=waiting, oldest_at=-wait_s)
+
+
+def at(now: float, lanes: Sequence[LaneState]) -> list[LaneState]:
+    """The same lanes as ``now`` seconds later, with texts that came so much later."""
+    return [state._replace(oldest_at=now + state.oldest_at) for state in lanes]
 
 
 def residency(now: float, state: str = "idle", lanes: Sequence[LaneState] = (), **more: Any) -> tuple[str | None, str]:
     override = more.pop("override", Override())
     rules = Rules(**{"windows": NIGHT, **more.pop("rules", {})})
     view = DeviceView(status=status(now, state, **more), override=override)
-    want = decide(now, rules, lanes, [view]).wants["host/cuda:0"]
+    want = decide(now, rules, at(now, lanes), [view]).wants["host/cuda:0"]
     return want.residency, want.residency_reason
 
 
@@ -164,7 +168,7 @@ def clocks(now: float, was: Clocks | None, state: str = "idle", **more: Any) -> 
     override, lanes = more.pop("override", Override()), more.pop("lanes", ())
     rules = Rules(windows=Windows(), **more.pop("rules", {}))
     view = DeviceView(status=status(now, state, **more), override=override, clocks=was)
-    want = decide(now, rules, lanes, [view]).wants["host/cuda:0"]
+    want = decide(now, rules, at(now, lanes), [view]).wants["host/cuda:0"]
     return want.clocks, want.clocks_reason
 
 
@@ -296,7 +300,7 @@ def test_nothing_leaves_and_nothing_slows_while_there_is_work(
 ) -> None:
     seen = status(now, state, idle_s=idle_s, loaded_s=loaded_s)
     view = DeviceView(status=seen, override=override, clocks=Clocks(state=was, since=now - loaded_s))
-    plan = decide(now, rules, lanes, [view])
+    plan = decide(now, rules, at(now, lanes), [view])
     want = plan.wants[seen.id]
     assert want.residency_reason
     assert want.clocks_reason

@@ -14,7 +14,7 @@ SUMS = (1.0,) * 11
 
 
 def waiting(texts: int, model: str = "joe", priority: str = "bulk", length: int = 0) -> LaneState:
-    return LaneState(lane=Lane(model=model, priority=priority, length=length), waiting=texts, oldest_wait_s=1.0)
+    return LaneState(lane=Lane(model=model, priority=priority, length=length), waiting=texts, oldest_at=1.0)
 
 
 def device(*models: str, **fields: Any) -> DeviceStatus:
