@@ -14,7 +14,7 @@ from tests.receivers import LOOPBACK, receiver
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 USERS = {"api": "api", "device": "worker", "io": "io", "scheduler": "scheduler"}
 ENVIRON = {
@@ -30,7 +30,7 @@ ROWS = "id,text,group\n" + "".join(f"n{number},Gate {number} closes soon.,g{numb
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with shipped_valkey(tmp_path_factory.mktemp("valkey")) as running:
         yield running
 
