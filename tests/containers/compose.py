@@ -8,24 +8,29 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import trustme
 
 from stentor.embedded.ports import chosen_port
 from tests.access_list import COMPOSE, make_secrets
 from tests.containers import engine
 from tests.containers.engine import podman
+from tests.stack import eventually
 
 ROOMS: Final = ("api", "worker-cpu", "io-1", "io-2", "scheduler")
 SERVICES: Final = ("redis", "s3", "nginx", *ROOMS)
 STANDINS: Final = "localhost/stentor/standins:test"
-FILES: Final = ("compose.yaml", "compose.cpu.yaml", "test.yaml")
-#: Starting ten containers, each a copy of its whole image with the vfs storage, on a busy machine.
+FILES: Final = ("compose.yaml", "compose.cpu.yaml", "compose.tls.yaml", "compose.cluster.yaml", "test.yaml")
+#: By which other hosts reach nginx: its name in the network that it shares with them here.
+MAIN: Final = "nginx"
+#: Starting ten containers on a busy machine, with a storage that may copy a whole image for each.
 UP_S: Final = 900
 
 #: Receives webhooks where the io workers can reach it, and prints them.
@@ -64,11 +69,14 @@ class ComposeStack:
         self._folder = folder / "compose"
         shutil.copytree(COMPOSE, self._folder, ignore=shutil.ignore_patterns("node_modules", "secrets", ".env", "tls"))
         make_secrets(self._folder / "secrets")
-        url = f"http://127.0.0.1:{self.port}"
+        url, https_port = f"http://127.0.0.1:{self.port}", chosen_port(0, "127.0.0.1")
         told = {
             "STENTOR_TAG": engine.TAG,
             "STENTOR_BIND": "127.0.0.1",
             "STENTOR_HTTP_PORT": str(self.port),
+            "STENTOR_TLS_BIND": "127.0.0.1",
+            "STENTOR_HTTPS_PORT": str(https_port),
+            "STENTOR_CLUSTER_BIND": "127.0.0.1",
             "STENTOR_PUBLIC_URL": url,
             "STENTOR_S3_PUBLIC_ENDPOINT": url,
         }
@@ -77,26 +85,50 @@ class ComposeStack:
         (self._folder / "settings.env").write_text("STENTOR_WEBHOOK_ALLOW=10.0.0.0/8\n", "utf-8")
         (self._folder / "test.yaml").write_text(json.dumps(_OVERRIDE), "utf-8")
         self.url, self.hook = url, "http://receiver:9000/hook"
+        self.https_url, self.trusts = f"https://127.0.0.1:{https_port}", ssl.create_default_context()
+        self._certificates()
         self.key = ""
 
+    def _certificates(self) -> None:
+        """The files that compose.tls.yaml and compose.cluster.yaml want."""
+        self.run_script("sh", "make_cluster_tls.sh", MAIN)
+        authority = trustme.CA()
+        authority.configure_trust(self.trusts)
+        made, tls = authority.issue_cert("127.0.0.1"), self._folder / "tls"
+        made.private_key_pem.write_to_path(tls / "privkey.pem")
+        for part in made.cert_chain_pems:
+            part.write_to_path(tls / "fullchain.pem", append=True)
+        for name in ("privkey.pem", "fullchain.pem"):
+            os.chown(tls / name, 1001, 1001)
+        # Debian's nginx 1.22 says it in this way; `http2 on` is of 1.25.
+        conf = self._folder / "nginx" / "tls.conf"
+        text = conf.read_text("utf-8")
+        assert "listen 8443 ssl;\nhttp2 on;" in text
+        conf.write_text(text.replace("listen 8443 ssl;\nhttp2 on;", "listen 8443 ssl http2;"), "utf-8")
+
+    def run_script(self, *command: str) -> None:
+        """Run one of the scripts that are beside compose.yaml."""
+        subprocess.run(command, cwd=self._folder, check=True, capture_output=True, timeout=60)
+
+    def joining(self) -> Path:
+        """The folder with what another host is given to join this one."""
+        self.run_script(sys.executable, "make_secrets.py", "join", MAIN)
+        return self._folder / "join"
+
     def compose(self, *arguments: str, profile: str = "s3") -> str:
-        command = [
-            str(Path(sys.executable).with_name("podman-compose")), "--in-pod=false", f"--project-name={self.project}",
-            *(f"--file={name}" for name in FILES), f"--profile={profile}", *arguments,
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, cwd=self._folder, env=engine.environ(), capture_output=True, text=True, check=False, timeout=UP_S
-        )
-        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-        return done.stdout
+        return podman_compose(self._folder, self.project, FILES, f"--profile={profile}", *arguments)
 
     def start(self) -> None:
         self.compose("up", "--detach")
+        # Of the profile with Grafana, for which there is no stand-in.
+        self.compose("up", "--detach", "--no-deps", "prometheus", profile="monitoring")
+        self.compose("up", "--detach", "--no-deps", "flower", profile="flower")
         shown = self.compose("run", "--rm", "admin", "keys", "create", "--owner=acme", "--name=tests", profile="tools")
         self.key = re.findall(r"stk_\S+", shown)[0]
 
     def stop(self) -> None:
-        self.compose("down", "--volumes", "--timeout", "5")
+        for profile in ("monitoring", "flower", "s3"):
+            self.compose("down", "--volumes", "--timeout", "5", profile=profile)
 
     def container(self, service: str) -> str:
         return f"{self.project}_{service}_1"
@@ -125,16 +157,32 @@ class ComposeStack:
         return subprocess.run(asked, env=engine.environ(), capture_output=True, check=False, timeout=60).returncode == 0
 
     def http(self, method: str, path: str, **rest: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.request(method, self.url + path, headers=headers, timeout=90, trust_env=False, **rest)
+        how: dict[str, Any] = {"headers": {"Authorization": f"Bearer {self.key}"}, "timeout": 90, "trust_env": False}
+        return httpx.request(method, self.url + path, **{**how, **rest})
 
-    def submit(self, *texts: str) -> list[str]:
+    def https(self, method: str, path: str, **rest: Any) -> httpx.Response:
+        """The same at the TLS port, of one whom this certificate convinces."""
+        with httpx.Client(base_url=self.https_url, verify=self.trusts, trust_env=False, timeout=90) as client:
+            return client.request(method, path, headers={"Authorization": f"Bearer {self.key}"}, **rest)
+
+    def submit(self, *texts: str, timeout_s: float = 60) -> list[str]:
         """Ids of jobs, sent until they are taken: the API itself may just be coming back."""
-        while True:
+        body = {"jobs": [{"text": text} for text in texts]}
+
+        def taken() -> list[str] | None:
             with contextlib.suppress(httpx.TransportError):
-                answer = self.http("POST", "/v1/jobs", json=[{"text": text} for text in texts])
+                answer = self.http("POST", "/v1/jobs", json=body)
+                assert answer.is_success or answer.status_code >= 500, answer.text
                 if answer.is_success:
                     return [job["id"] for job in answer.json()["jobs"]]
+            return None
+
+        return eventually(taken, timeout_s) or []
+
+    def up_again(self, service: str, before: int) -> bool:
+        """Whether a container runs with another first process."""
+        state = self.inspect(service)["State"]
+        return bool(state["Running"]) and state["Pid"] not in (0, before)
 
     def settled(self, job_id: str) -> str | None:
         """The state of a job that has its outcome."""
@@ -148,19 +196,43 @@ class ComposeStack:
         bulk: dict[str, Any] = self.http("GET", f"/v1/bulks/{bulk_id}").json()
         return bulk if bulk["state"] in ("succeeded", "failed", "canceled") else None
 
+    def logged(self, service: str) -> str:
+        """What a container has written."""
+        done = subprocess.run(
+            ["podman", "logs", self.container(service)],
+            env=engine.environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout
+
     def webhooks(self) -> list[dict[str, Any]]:
         """What the receiver was told."""
-        lines = podman("logs", self.container("receiver")).splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return [json.loads(line) for line in self.logged("receiver").splitlines() if line.startswith("{")]
 
     def secret_words(self) -> set[str]:
         """Passwords and keys, as they stand in the secret files."""
         files = [path for path in (self._folder / "secrets").iterdir() if path.name not in ("users.acl", "flower_auth")]
         return {word for path in files for word in re.findall(r"[\w-]{43}", path.read_text("utf-8"))} | {self.key}
 
+    def flower_login(self) -> tuple[str, str]:
+        name, _, password = (self._folder / "secrets" / "flower_auth").read_text("utf-8").strip().partition(":")
+        return name, password
+
     def redis_answer(self, service: str, user: str, *command: str) -> str:
         """What Redis answers to a room that sends this with its own password; the name of the error if it refuses."""
         return self.run_in(service, "python", "-c", _ASK_REDIS, user, *command).strip()
+
+
+def podman_compose(folder: Path, project: str, files: Sequence[str], *arguments: str) -> str:
+    """What podman-compose prints in a folder with these files."""
+    command = [
+        str(Path(sys.executable).with_name("podman-compose")), "--in-pod=false", f"--project-name={project}",
+        *(f"--file={name}" for name in files), *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=folder, env=engine.environ(), capture_output=True, text=True, check=False, timeout=UP_S
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
 
 
 @contextlib.contextmanager

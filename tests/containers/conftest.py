@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from tests.containers import engine
+from tests.containers.compose import ComposeStack, compose_stack
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,12 @@ def images(container_engine: None) -> dict[str, str]:
     engine.build(*engine.AT_MOST_MB)
     print(f"images built in {time.monotonic() - began_s:.0f} s")
     return {name: engine.image(name) for name in engine.AT_MOST_MB}
+
+
+@pytest.fixture(scope="session")
+def up(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
+    """The whole stack without a GPU, with TLS, open to other hosts, and with Prometheus and Flower."""
+    began_s = time.monotonic()
+    with compose_stack(tmp_path_factory.mktemp("compose")) as running:
+        print(f"stack up in {time.monotonic() - began_s:.0f} s")
+        yield running

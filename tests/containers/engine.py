@@ -16,7 +16,7 @@ AT_MOST_MB: Final = {"api": 250, "scheduler": 150, "worker": 700}
 TAG: Final = "dev"
 #: Files of this machine that a build needs to reach the package registries, where there are any.
 HANDED_IN: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
-#: On a busy machine of two cores, with a storage that copies whole images.
+#: On a busy machine of two cores, with a storage that copies a whole image for each layer.
 BUILD_S: Final = 1800
 
 
@@ -35,7 +35,6 @@ def environ() -> dict[str, str]:
     """The environment of podman and buildah; what the caller has set stands."""
     files = [f"--volume={path}:{path}:ro" for path in HANDED_IN if Path(path).exists()]
     made = {
-        "STORAGE_DRIVER": "vfs",
         "BUILDAH_ISOLATION": "chroot",
         "BUILDER": "buildah",
         "BUILD_OPTIONS": " ".join(["--network=host", *files]),

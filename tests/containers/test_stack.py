@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.containers.compose import ROOMS, SERVICES, ComposeStack, compose_stack
+from tests.containers.compose import ROOMS, SERVICES, ComposeStack
 from tests.containers.engine import podman
 from tests.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 ROWS = "id,text\n" + "".join(f"n{number},Platform {number} is closed today.\n" for number in range(30))
-
-
-@pytest.fixture(scope="module")
-def up(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
-    with compose_stack(tmp_path_factory.mktemp("compose")) as running:
-        yield running
 
 
 def test_a_bulk_goes_through_nginx_and_its_audio_and_a_webhook_come_back(up: ComposeStack) -> None:
@@ -95,7 +88,7 @@ def test_a_killed_process_comes_back_and_nothing_is_lost(up: ComposeStack, name:
     ids = up.submit(*[f"{name} ends in the middle of number {number}." for number in range(8)])
     before = up.inspect(name)["State"]["Pid"]
     up.kill(name)
-    eventually(lambda: up.inspect(name)["State"]["Pid"] not in (0, before), 60)
+    eventually(lambda: up.up_again(name, before), 60)
     states = [eventually(functools.partial(up.settled, job_id), 180) for job_id in ids]
     assert states == ["succeeded"] * 8
     eventually(lambda: up.unhealthy() == set(), 120)
