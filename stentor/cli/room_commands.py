@@ -14,8 +14,6 @@ from typing import NoReturn
 import click
 
 import stentor
-from stentor import doorbell
-from stentor.devices import device_id
 from stentor.errors import ProgramMissing
 from stentor.settings import FILE_SUFFIX, PREFIX, Settings
 
@@ -69,6 +67,9 @@ def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
     """Run one worker alone: that of a device (--device cuda:0), or an io worker (--io)."""
     if (device is None) == (not io):
         raise click.UsageError("name a device with --device, or say --io for an io worker; one of them")
+    from stentor import doorbell  # noqa: PLC0415 - it imports Celery, for which the other rooms need not wait
+    from stentor.devices import device_id  # noqa: PLC0415
+
     settings = Settings.from_environ(os.environ)
     if device is None:
         if not re.fullmatch(IO_NAME, name):
