@@ -119,12 +119,14 @@ class ComposeStack:
         return podman_compose(self._folder, self.project, FILES, f"--profile={profile}", *arguments)
 
     def start(self) -> None:
+        """Start it all and wait, as the page on deploying says, until it is healthy: then the voice can speak."""
         self.compose("up", "--detach")
         # Of the profile with Grafana, for which there is no stand-in.
         self.compose("up", "--detach", "--no-deps", "prometheus", profile="monitoring")
         self.compose("up", "--detach", "--no-deps", "flower", profile="flower")
         shown = self.compose("run", "--rm", "admin", "keys", "create", "--owner=acme", "--name=tests", profile="tools")
         self.key = re.findall(r"stk_\S+", shown)[0]
+        eventually(lambda: self.unhealthy() == set(), 300)
 
     def stop(self) -> None:
         for profile in ("monitoring", "flower", "s3"):
