@@ -27,7 +27,7 @@ AWAY_PAUSE_S = 0.5
 
 
 class Outcomes:
-    """Wakes whoever waits for an outcome. Safe for threads; its own thread starts with the first wait."""
+    """Wakes whoever waits for an outcome. Safe for threads; its own thread is there while somebody waits."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -43,10 +43,10 @@ class Outcomes:
         found = look()
         if over(found) or timeout_s <= 0:
             return found
-        self._listen()
         woken = threading.Event()
         with self._lock:
             self._waiting[awaited_id].add(woken)
+            self._listen()
         try:
             # Looked at after the event is in place: an outcome between the two is not missed.
             while not over(found := look()) and (left_s := until - time.monotonic()) > 0:
@@ -62,21 +62,28 @@ class Outcomes:
     def end(self) -> None:
         """Have all who wait look once more, and see that the process is ``ending``."""
         self.ending = True
-        with self._lock:
-            for woken in itertools.chain.from_iterable(self._waiting.values()):
-                woken.set()
+        self._wake_all()
 
     def _listen(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
+            self._thread.start()
+
+    def _awaited(self) -> bool:
+        """Whether anybody waits; if not, the thread is about to end, and the next who waits starts another."""
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
-                self._thread.start()
+            if not self._waiting:
+                self._thread = None
+            return bool(self._waiting)
 
     def _run(self) -> None:
         seen = ""
-        while True:
+        while self._awaited():
             try:
-                seen = seen or self._newest()
+                if not seen:
+                    seen = self._newest()
+                    # What came before that is not read: who waits for it finds it by looking.
+                    self._wake_all()
                 answer = self._client.xread({keys.EVENTS: seen}, count=1000, block=BLOCK_MS)
             except redis.RedisError as exc:
                 _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=AWAY_PAUSE_S)
@@ -90,6 +97,11 @@ class Outcomes:
         """Where to begin to read. Not at ``$``: what comes between two reads would be missed."""
         newest = cast("list[tuple[str, object]]", self._client.xrevrange(keys.EVENTS, count=1))
         return newest[0][0] if newest else "0-0"
+
+    def _wake_all(self) -> None:
+        with self._lock:
+            for woken in itertools.chain.from_iterable(self._waiting.values()):
+                woken.set()
 
     def _wake(self, over_id: str) -> None:
         with self._lock:
