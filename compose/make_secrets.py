@@ -26,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 STENTOR_ID = 1001
 #: Users of Redis who are told where it is by a URL, each in a file of its own.
 USERS = ("admin", "api", "worker", "io", "scheduler", "flower")
+#: The file with each user's password: a URL, but for the one whom the health check of Redis itself asks as.
+FILES = {**{user: f"redis_url_{user}" for user in USERS}, "health": "redis_health_password"}
 TOKEN_BYTES = 32
 
 
@@ -76,6 +78,11 @@ def redis_url(user: str) -> str:
     return f"redis://{user}:{token()}@redis:6379/0"
 
 
+def password_of(text: str) -> str:
+    """The password in a file: that of a URL, or the whole of it."""
+    return urlsplit(text).password or "" if "://" in text else text
+
+
 def hashed(*passwords: str) -> str:
     """Passwords as an ACL file has them: by their SHA-256."""
     return " ".join(f"#{hashlib.sha256(one.encode()).hexdigest()}" for one in passwords if one)
@@ -84,13 +91,10 @@ def hashed(*passwords: str) -> str:
 def make(folder: Folder) -> None:
     """Make what is missing, and write anew what follows from it."""
     passwords: dict[str, str] = {}
-    for user in USERS:
-        url = folder.made(f"redis_url_{user}", redis_url(user))
-        passwords[user] = hashed(
-            urlsplit(url).password or "", urlsplit(folder.read(f"redis_url_{user}.old")).password or ""
-        )
-    folder.write("redis_admin_password", urlsplit(folder.read("redis_url_admin")).password or "")
-    passwords["health"] = hashed(folder.made("redis_health_password", token()))
+    for user, name in FILES.items():
+        made = folder.made(name, redis_url(user) if user in USERS else token())
+        passwords[user] = hashed(password_of(made), password_of(folder.read(f"{name}.old")))
+    folder.write("redis_admin_password", password_of(folder.read(FILES["admin"])))
     acl = (HERE / "redis" / "users.acl.template").read_text(encoding="utf-8")
     folder.write("users.acl", acl_file(acl, passwords))
 
@@ -146,9 +150,9 @@ def security(key: str) -> str:
 
 def rotate(folder: Folder, user: str) -> None:
     """Give a user of Redis a second password; its file has the new one."""
-    name = f"redis_url_{user}"
+    name = FILES[user]
     old = folder.read(name)
-    password = urlsplit(old).password
+    password = password_of(old)
     if not password:
         sys.exit(f"{name} has no password to rotate; run {Path(__file__).name} first")
     if folder.read(f"{name}.old"):
@@ -172,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE / "secrets", help="where the files are")
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("rotate").add_argument("user", choices=USERS)
+    commands.add_parser("rotate").add_argument("user", choices=FILES)
     commands.add_parser("retire")
     commands.add_parser("join").add_argument("host")
     asked = parser.parse_args()
@@ -180,8 +184,8 @@ def main() -> None:
     if asked.command == "rotate":
         rotate(folder, asked.user)
     if asked.command == "retire":
-        for user in USERS:
-            folder.remove(f"redis_url_{user}.old")
+        for name in FILES.values():
+            folder.remove(f"{name}.old")
     make(folder)
     if asked.command == "join":
         join(folder, asked.host, Folder(HERE / "join"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import redis
 
@@ -54,9 +55,14 @@ class Server:
     def url_file(self, user: str) -> str:
         return str(self.secrets / f"redis_url_{user}")
 
+    def password(self, user: str) -> str:
+        """The password that is in this user's file now."""
+        if user == "health":
+            return (self.secrets / "redis_health_password").read_text("utf-8").strip()
+        return urlsplit(Path(self.url_file(user)).read_text("utf-8").strip()).password or ""
+
     def client(self, user: str) -> redis.Redis:
-        url = Path(self.url_file(user)).read_text("utf-8").strip()
-        return redis.Redis.from_url(url, decode_responses=True)
+        return redis.Redis(port=self.port, username=user, password=self.password(user), decode_responses=True)
 
     def answers(self) -> bool:
         with contextlib.suppress(redis.ConnectionError):

@@ -181,20 +181,24 @@ def test_a_role_cannot_read_who_the_others_are_from_the_secrets_of_redis(server:
         assert password not in acl
 
 
-def test_secrets_are_made_once_and_a_rotated_password_has_both_until_the_old_one_retires(server: Server) -> None:
+def test_secrets_are_made_once(server: Server) -> None:
     before = {path.name: path.read_text("utf-8") for path in server.secrets.iterdir()}
     make_secrets(server.secrets)
     assert {path.name: path.read_text("utf-8") for path in server.secrets.iterdir()} == before
 
-    old = server.client("worker")
-    make_secrets(server.secrets, "rotate", "worker")
+
+@pytest.mark.parametrize("user", ["worker", "health"])
+def test_a_rotated_password_has_both_until_the_old_one_retires(server: Server, user: str) -> None:
+    old, old_password = server.client(user), server.password(user)
+    make_secrets(server.secrets, "rotate", user)
     server.client("admin").acl_load()
-    assert [server.client("worker").ping(), old.ping()] == [True, True]
+    assert server.password(user) != old_password
+    assert [server.client(user).ping(), old.ping()] == [True, True]
     make_secrets(server.secrets, "retire")
     server.client("admin").acl_load()
-    assert server.client("worker").ping()
+    assert server.client(user).ping()
     with pytest.raises((redis.AuthenticationError, redis.ConnectionError)):
-        redis.Redis.from_url(before["redis_url_worker"].strip()).ping()
+        redis.Redis(port=server.port, username=user, password=old_password).ping()
 
 
 def test_secret_files_are_read_by_nobody_else_on_this_machine(server: Server) -> None:
