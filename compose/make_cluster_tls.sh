@@ -6,6 +6,8 @@ address=${2:-}
 cd "$(dirname "$0")"
 umask 077
 mkdir -p tls
+# What an earlier run has made is read-only; it is written to in place, for nginx has mounted these files.
+for made in tls/cluster.pem tls/cluster.key; do [ ! -f "$made" ] || chmod u+w "$made"; done
 [ -f tls/cluster_ca.key ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
     -keyout tls/cluster_ca.key -out tls/cluster_ca.pem -subj "/CN=Stentor cluster" \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign

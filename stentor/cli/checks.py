@@ -121,16 +121,17 @@ def settings(patient: Patient) -> Iterator[Finding]:
 
 
 def data_dir(patient: Patient) -> Iterator[Finding]:
-    """The data directory: can it be written, is there room."""
+    """The data directory: can it be written, is there room. Nothing is kept there where Redis and S3 are elsewhere."""
+    needed = not all(is_elsewhere(variables, patient.environ) for variables in (REDIS_VARIABLES, S3_VARIABLES))
     chosen = default_data_dir(patient.environ)
     place = next(folder for folder in (chosen, *chosen.parents) if folder.exists())
     writable = place.is_dir() and os.access(place, os.W_OK | os.X_OK)
     seen = f"{chosen}, {'writable' if writable else f'{place} is not writable'}"
-    yield _finding("data directory", writable, seen, "set STENTOR_DATA_DIR to a directory that you may write")
+    remedy = "set STENTOR_DATA_DIR to a directory that you may write"
+    yield _finding("data directory", writable, seen, remedy, needed=needed)
     free = shutil.disk_usage(place).free
-    yield _finding(
-        "free disk", free >= FREE_DISK_BYTES, f"{free / 2**30:.1f} GiB", "make room, or set STENTOR_DATA_DIR"
-    )
+    remedy = "make room, or set STENTOR_DATA_DIR"
+    yield _finding("free disk", free >= FREE_DISK_BYTES, f"{free / 2**30:.1f} GiB", remedy, needed=needed)
 
 
 def redis_server(patient: Patient) -> Iterator[Finding]:
@@ -267,8 +268,9 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _finding(name: str, good: bool, seen: str, remedy: str) -> Finding:
-    return Finding(name=name, status="ok" if good else "missing", seen=seen, remedy="" if good else remedy)
+def _finding(name: str, good: bool, seen: str, remedy: str, *, needed: bool = True) -> Finding:
+    status: Status = "ok" if good else "missing" if needed else "note"
+    return Finding(name=name, status=status, seen=seen, remedy="" if good else remedy)
 
 
 def _is_installed(module: str) -> bool:

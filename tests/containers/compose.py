@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx
 import trustme
+import yaml
 
 from stentor.embedded.ports import chosen_port
 from tests.access_list import COMPOSE, make_secrets
@@ -27,7 +28,14 @@ from tests.stack import eventually
 ROOMS: Final = ("api", "worker-cpu", "io-1", "io-2", "scheduler")
 SERVICES: Final = ("redis", "s3", "nginx", *ROOMS)
 STANDINS: Final = "localhost/stentor/standins:test"
-FILES: Final = ("compose.yaml", "compose.cpu.yaml", "compose.tls.yaml", "compose.cluster.yaml", "test.yaml")
+FILES: Final = (
+    "compose.yaml",
+    "compose.cpu.yaml",
+    "compose.tls.yaml",
+    "compose.cluster.yaml",
+    "compose.watch.yaml",
+    "test.yaml",
+)
 #: By which other hosts reach nginx: its name in the network that it shares with them here.
 MAIN: Final = "nginx"
 #: Starting ten containers on a busy machine, with a storage that may copy a whole image for each.
@@ -117,6 +125,10 @@ class ComposeStack:
 
     def compose(self, *arguments: str, profile: str = "s3") -> str:
         return podman_compose(self._folder, self.project, FILES, f"--profile={profile}", *arguments)
+
+    def config(self, *more: str) -> Any:
+        """What all files together say, and more of them."""
+        return yaml.safe_load(podman_compose(self._folder, self.project, (*FILES, *more), "config"))
 
     def start(self) -> None:
         """Start it all and wait, as the page on deploying says, until it is healthy: then the voice can speak."""

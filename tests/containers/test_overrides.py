@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -43,6 +44,18 @@ def test_https_is_not_for_who_does_not_trust_the_certificate_and_speaks_http_2(u
         assert spoken.selected_alpn_protocol() == "h2"
         assert (spoken.version() or "") >= "TLSv1.2"
     up.trusts.set_alpn_protocols(["http/1.1"])
+
+
+def test_with_an_s3_elsewhere_whoever_needs_it_has_a_way_out_and_nobody_else(up: ComposeStack) -> None:
+    def ways_out(config: Any) -> set[str]:
+        return {name for name, service in config["services"].items() if "egress" in service.get("networks", [])}
+
+    # Prometheus for the sake of other hosts, by compose.watch.yaml.
+    before = {"io-1", "io-2", "prometheus", "receiver"}
+    assert ways_out(up.config()) == before
+    needs_it = {"api", "worker-gpu-0", "worker-gpu-1", "admin"}
+    assert ways_out(up.config("compose.s3.yaml")) == before | needs_it
+    assert all("backend" in up.config("compose.s3.yaml")["services"][name]["networks"] for name in needs_it)
 
 
 def test_another_host_joins_with_one_command_and_speaks_what_waits_on_the_first(

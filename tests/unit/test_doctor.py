@@ -76,6 +76,8 @@ def test_a_data_directory_below_a_file_is_a_fault(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "file").write_text("")
     found = examine(monkeypatch, STENTOR_DATA_DIR=str(tmp_path / "file" / "data"))
     assert found["data directory"].status == "missing"
+    elsewhere = {"STENTOR_REDIS_URL": DEAD, "STENTOR_S3_ENDPOINT": "http://127.0.0.1:9"}
+    assert examine(monkeypatch, **elsewhere)["data directory"].status == "note"
 
 
 def test_the_command_prints_json_and_exits_with_1_for_a_fault(
