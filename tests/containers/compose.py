@@ -127,8 +127,9 @@ class ComposeStack:
         return podman_compose(self._folder, self.project, FILES, f"--profile={profile}", *arguments)
 
     def config(self, *more: str) -> Any:
-        """What all files together say, and more of them."""
-        return yaml.safe_load(podman_compose(self._folder, self.project, (*FILES, *more), "config"))
+        """What all files together say, and more of them, with everything that is behind a profile."""
+        profiles = [f"--profile={name}" for name in ("s3", "monitoring", "flower", "tools", "gpu", "two-gpus")]
+        return yaml.safe_load(podman_compose(self._folder, self.project, (*FILES, *more), *profiles, "config"))
 
     def start(self) -> None:
         """Start it all and wait, as the page on deploying says, until it is healthy: then the voice can speak."""

@@ -47,7 +47,9 @@ def test_a_room_runs_as_nobody_in_particular_and_finds_its_program(name: str) ->
 
 @pytest.mark.parametrize("name", AT_MOST_MB)
 def test_no_compiler_and_no_installer_is_in_it(name: str) -> None:
-    script = f"for tool in {' '.join(COMPILERS)}; do command -v $tool; done; python -m pip --version 2>&1; true"
+    script = (
+        f"for tool in {' '.join(COMPILERS)} pip pip3; do command -v $tool; done; python -m pip --version 2>&1; true"
+    )
     seen = run_once(name, "sh", "-c", script)
     assert seen == "/opt/stentor/bin/python: No module named pip\n"
 
