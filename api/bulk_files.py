@@ -66,7 +66,9 @@ def _chunks(bulk: Bulk, query: ListRowsQuery) -> list[int]:
     """The chunks that rows of the state may be in, from that of the cursor on."""
     first = chunk_of(query.cursor + 1)
     if query.state == "failed":
-        known = {*services().bulks.failures(bulk.id), *services().bulks.open_chunks(bulk.id)}
+        # In this order: a chunk that closes in between is among the failures then.
+        still_open = services().bulks.open_chunks(bulk.id)
+        known = {*still_open, *services().bulks.failures(bulk.id)}
         return sorted(chunk for chunk in known if chunk >= first)
     # Without a state, the chunk of the cursor and the next one fill a page.
     most = bulk.chunks if query.state else min(bulk.chunks, first + 2)

@@ -28,6 +28,7 @@ from api.idempotency import new_id
 from api.limits import limits_of
 from api.services import services
 from api.uploads import expect_file
+from stentor import log
 from stentor.bulk import CHECKING, FAILED, STATES, VERSION, Bulk, source_key
 from stentor.doorbell import CHECK_BULK
 from stentor.errors import (
@@ -36,6 +37,7 @@ from stentor.errors import (
     FieldInvalid,
     FileEmpty,
     FileTooLarge,
+    RedisUnavailable,
     RequestError,
     SourceNotFound,
     SourceRefused,
@@ -46,6 +48,8 @@ from stentor.webhooks import check_url
 
 #: Statuses of refusals that are not about what is in the file.
 _REFUSALS = {FileTooLarge.code: 413, DailyCharsExceeded.code: 429, StentorError.code: 500}
+
+_log = log.get(__name__)
 
 Fields = TypeVar("Fields", bound=BulkFields)
 
@@ -70,14 +74,24 @@ def submit_bulk() -> Any:
     """
     bulk = _from_source() if request.is_json else _from_form()
     services().bulks.create(bulk)
-    services().doorbell.ask(CHECK_BULK, bulk_id=bulk.id)
-    checked = services().outcomes.wait(
-        bulk.id,
-        lambda: services().bulks.get(bulk.id, bulk.owner),
-        services().settings.bulk_wait_s,
-        over=lambda found: found.state != CHECKING,
-    )
-    return _answer(checked)
+    return _answer(_checked(bulk))
+
+
+def _checked(bulk: Bulk) -> Bulk:
+    """The bulk when it has been checked, or as it is after a while. It is accepted: nothing here fails any more."""
+    outcomes = services().outcomes
+    try:
+        services().doorbell.ask(CHECK_BULK, bulk_id=bulk.id)
+        return outcomes.wait(
+            bulk.id,
+            lambda: services().bulks.get(bulk.id, bulk.owner),
+            services().settings.bulk_wait_s,
+            over=lambda found: found.state != CHECKING or outcomes.ending,
+        )
+    except RedisUnavailable as exc:
+        # The feeder asks for the check of what was forgotten.
+        _log.warning("check_not_waited_for", bulk_id=bulk.id, reason=exc.detail)
+        return bulk
 
 
 def _from_source() -> Bulk:
@@ -205,8 +219,12 @@ def get_bulk(path: BulkPath, query: GetBulkQuery) -> dict[str, Any]:
     """Look at a bulk; with `wait`, wait for its end first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    bulk = services().outcomes.wait(
-        path.bulk_id, lambda: services().bulks.get(path.bulk_id, name), wait_s, over=lambda found: found.ended
+    outcomes = services().outcomes
+    bulk = outcomes.wait(
+        path.bulk_id,
+        lambda: services().bulks.get(path.bulk_id, name),
+        wait_s,
+        over=lambda found: found.ended or outcomes.ending,
     )
     return shown(bulk)
 

@@ -100,8 +100,12 @@ def _check_size(audio: Any) -> None:
 def _wait(recording: Recording) -> Recording:
     name = owner()
     wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
-    return services().outcomes.wait(
-        recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.checked
+    outcomes = services().outcomes
+    return outcomes.wait(
+        recording.id,
+        lambda: services().recordings.get(recording.id, name),
+        wait_s,
+        over=lambda found: found.checked or outcomes.ending,
     )
 
 

@@ -61,6 +61,16 @@ def storage_errors() -> Iterator[None]:
         raise StorageUnavailable(f"the storage does not answer: {exc}") from exc
 
 
+@contextlib.contextmanager
+def writing_errors() -> Iterator[None]:
+    """The same for what writes: what is missing then is the bucket, which somebody may make while we try again."""
+    try:
+        with storage_errors():
+            yield
+    except AudioNotFound as exc:
+        raise StorageUnavailable(f"the storage takes nothing: {exc.detail}") from exc
+
+
 class Storage:
     """The bucket that holds everything. Safe for threads.
 
@@ -126,12 +136,12 @@ class Storage:
 
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Write an object whole; an older one of this key is replaced."""
-        with storage_errors():
+        with writing_errors():
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def put_file(self, key: str, file: IO[bytes], *, content_type: str) -> None:
         """Write an object from a file that is open for reading, in constant memory; up to 5 GiB."""
-        with storage_errors():
+        with writing_errors():
             self.client.put_object(Bucket=self.bucket, Key=key, Body=file, ContentType=content_type)
 
     def put_stream(
@@ -147,14 +157,14 @@ class Storage:
         kept = dict(facts or {})
         first = source.read(PART_BYTES)
         if len(first) < PART_BYTES:
-            with storage_errors():
+            with writing_errors():
                 self.client.put_object(Bucket=self.bucket, Key=key, Body=first, ContentType=content_type, Metadata=kept)
             return
         parts = TransferConfig(
             multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=PARTS_IN_MEMORY - 1
         )
         parts.max_in_memory_upload_chunks = PARTS_IN_MEMORY
-        with storage_errors():
+        with writing_errors():
             self.client.upload_fileobj(
                 cast("IO[bytes]", _Joined(first, source)),
                 self.bucket,

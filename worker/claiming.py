@@ -64,11 +64,14 @@ class Claimer:
         self.yielded = False
         #: Whether something waits that this device could speak and that is held.
         self.held = False
+        #: Whether the most urgent text was left where it is until the pass that runs is over.
+        self.put_off = False
 
-    def top_up(self, *, ahead: int = 1) -> None:
+    def top_up(self, *, ahead: int = 1, beside_a_pass: bool = False) -> None:
         """Claim and prepare what waits, until the hand holds ``ahead`` budgets (one, where padding costs nothing).
 
-        Less urgent rows in hand leave no less room for a more urgent text: it goes first, and they go later.
+        Less urgent rows in hand leave no less room for a more urgent text: it goes first, and they go later. Beside a
+        pass no model leaves the device for another, for it may be the one that speaks: then the text is ``put_off``.
 
         Raises:
             RedisUnavailable: Redis does not answer.
@@ -88,7 +91,8 @@ class Claimer:
         held = [state.held for state in lanes if state.lane.model in self._residency.models]
         self.held = any(held)
         self.yielded = not draws and not all(held)
-        if draws:
+        self.put_off = beside_a_pass and bool(draws) and not self._residency.has_room(draws[0].lane.model)
+        if draws and not self.put_off:
             self._begins()
             engine = self._residency.engine(draws[0].lane.model)
             for draw in draws:

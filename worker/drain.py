@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 
 from stentor import log
-from stentor.errors import EngineFailed, RedisUnavailable
+from stentor.errors import RedisUnavailable
 from stentor.settings import Settings
 from worker.blackbox import LastWords
 from worker.budget import Budgets
@@ -124,7 +124,7 @@ class Drain:
 
     def _has_a_batch(self) -> bool:
         """Whether the hand holds a full batch of its most urgent row's model, so that nobody need be asked for more."""
-        if not self._recovered or not self._hand.rows:
+        if not self._recovered or not self._hand.rows or self._claimer.put_off:
             return False
         model = self._hand.model
         return self._hand.cost(model) >= self._budgets.of(self._residency.engines[model].info)
@@ -147,7 +147,7 @@ class Drain:
             return False
         return True
 
-    def _top_up(self, *, ahead: int = 1) -> None:
+    def _top_up(self, *, ahead: int = 1, beside_a_pass: bool = False) -> None:
         """Claim what the next pass can take; before that, give back what was claimed unheard while Redis was away."""
         held = [*self._hand.deliveries, *self._finisher.deliveries]
         self._deliveries.keep(held)
@@ -155,7 +155,7 @@ class Drain:
             released = self._deliveries.release(but={delivery.job.id for delivery in held})
             self._lost_touch = False
             _log.info("released", jobs=released, held=len(held))
-        self._claimer.top_up(ahead=ahead)
+        self._claimer.top_up(ahead=ahead, beside_a_pass=beside_a_pass)
 
     def _gather(self) -> None:
         """Fill the hand; when it stays short of a batch, wait the merge window out for company."""
@@ -172,12 +172,12 @@ class Drain:
         """One forward pass. Beside it the answers of the one before are taken in, and rows of the next are prepared."""
         engine = self._residency.engine(rows[0].parcel.job.model)
         passing = self._speaker.start(engine, rows)
-        failure = None
+        failure: Exception | None = None
         try:
             self._take_in()
             if look:
                 self._look_around(passing)
-        except EngineFailed as exc:
+        except Exception as exc:  # noqa: BLE001 - raised again below: whatever it is, the pass has answers
             failure = exc
         self._done = passing.result()
         self._look_s = min(LONGEST_LOOK_S, max(LEAST_LOOK_S, self._done.took_s / LOOKS))
@@ -193,7 +193,7 @@ class Drain:
         """Claim what comes while a pass runs, so that it is in hand when the next begins."""
         while True:
             try:
-                self._top_up(ahead=AHEAD)
+                self._top_up(ahead=AHEAD, beside_a_pass=True)
             except RedisUnavailable as exc:
                 self._lost_touch = True
                 _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=PAUSE_S)

@@ -117,11 +117,17 @@ class Residency:
         self._resident[model] = self._resident.pop(model)
         return self._resident[model]
 
+    def has_room(self, model: str) -> bool:
+        """Whether that model is on the device, or fits beside those that are."""
+        return model in self._resident or self._fits(self.engines[model])
+
+    def _fits(self, engine: Engine) -> bool:
+        limit = self.memory_limit_bytes
+        return not self._resident or limit is None or engine.info.memory_bytes + self._taken_bytes() <= limit
+
     def _make_room(self, engine: Engine) -> None:
         """Take models off the device, the one unused for longest first, until this one fits under the cap."""
-        if self.memory_limit_bytes is None:
-            return
-        while self._resident and engine.info.memory_bytes + self._taken_bytes() > self.memory_limit_bytes:
+        while not self._fits(engine):
             oldest = next(iter(self._resident))
             self._resident.pop(oldest).unload()
             trim()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 
-from stentor.errors import CloningUnsupported, ModelUnavailable, SynthesisError, TextUnspeakable
+from stentor import log
+from stentor.errors import CloningUnsupported, EngineFailed, ModelUnavailable, SynthesisError, TextUnspeakable
 from stentor.job import Job
 from stentor.voice import Voice
 from worker.deliveries import Delivery
 from worker.engines.contract import Engine, EngineInfo, Segment, Speech, Utterance
 from worker.segments import split
+
+_log = log.get(__name__)
 
 #: Seeds are 32 bits wide: what numpy's generators and torch take alike.
 SEED_RANGE = 2**32
@@ -140,6 +143,9 @@ def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: in
             utterance = engine.prepare(segment)
         except SynthesisError as exc:
             parcel.take(at, exc, None)
+        except Exception as exc:  # noqa: BLE001 - the door to engines: whatever goes wrong there has one name here
+            _log.exception("prepare_failed", job_id=job.id)
+            parcel.take(at, EngineFailed(f"the engine cannot prepare this text: {exc!r}"), None)
         else:
             rows.append(
                 Row(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stentor import keys, log
 from stentor.bulk import row_of
+from stentor.bulk_store import BulkStore
 from stentor.doorbell import (
     BY_PERSON,
     CHECK_BULK,
@@ -22,6 +23,7 @@ from stentor.doorbell import (
 )
 from stentor.errors import UnavailableError
 from stentor.job import CANCELED
+from stentor.manifest import Results
 from stentor.redis_client import connect, redis_errors
 from stentor.storage import Storage
 from worker.app import Process, app
@@ -70,14 +72,18 @@ def unload(why: str = BY_PERSON, pid: str = "", spoke_at: str = "") -> None:
 @app.task(name=REMOVE_CANCELED, **UNTIL_NEIGHBOURS_ARE_BACK)
 def remove_canceled(_: Any, job_id: str, key: str) -> None:
     """Remove the audio of a job that was canceled while it was spoken."""
-    with redis_errors(), contextlib.closing(connect(Process.settings)) as client:
-        bulk = row_of(job_id)
-        state = client.hget(keys.job(job_id), "state")
-        if state is None and bulk:
-            # A row's hash goes with its outcome.
-            state = client.hget(keys.bulk(bulk[0]), "state")
+    storage = Storage(Process.settings)
+    with contextlib.closing(connect(Process.settings)) as client:
+        with redis_errors():
+            state = client.hget(keys.job(job_id), "state")
+        if state is None and (place := row_of(job_id)):
+            # A row's hash goes with its outcome. The bulk's own state says nothing of a row that was spoken before.
+            store = BulkStore(client, retention_s=Process.settings.retention_s)
+            bulk = store.glance(place[0])
+            row = Results(store, storage).row(bulk, place[1]) if bulk else None
+            state = row.state if row else None
     if state == CANCELED:
-        Storage(Process.settings).delete(key)
+        storage.delete(key)
         _log.info("canceled_audio_removed", job_id=job_id)
 
 

@@ -1,6 +1,6 @@
 --!shared
 -- Put jobs into their lanes, all or none. Sending it twice adds nothing: a job that exists is passed over, and so is a
--- row of a bulk that has its outcome. A job that equals one whose audio is known is settled at once and never waits.
+-- row of a bulk that has its outcome, or whose chunk is not open: another feeder was quicker, and all of it is in S3. A job that equals one whose audio is known is settled at once and never waits.
 --
 -- KEYS[1]  stentor:lanes
 -- KEYS[2]  queue of the doorbells
@@ -50,7 +50,8 @@ for _, job in ipairs(jobs) do
   if exists then
     done[#done + 1] = job.id
     waits = waits or redis.call('HGET', job.job, 'state') == 'queued'
-  elseif of_bulk and redis.call('HEXISTS', job.bulk .. ':outcomes:' .. job.chunk, job.row) == 1 then
+  elseif of_bulk and (redis.call('HEXISTS', job.bulk .. ':outcomes:' .. job.chunk, job.row) == 1
+      or redis.call('HEXISTS', job.bulk .. ':open', job.chunk) == 0) then
     done[#done + 1] = job.id
   else
     if of_bulk then redis.call('HINCRBY', job.bulk, 'in_lanes', 1) end

@@ -51,6 +51,7 @@ class Chunks:
         self._store = BulkStore(client, retention_s=settings.retention_s)
         self._jobs = JobStore(client, retention_s=settings.retention_s)
         self._open = script(client, "bulk_open")
+        self._cursor = script(client, "bulk_cursor")
         self._outcomes = script(client, "bulk_outcomes")
         self._withdraw = script(client, "bulk_withdraw")
         self._reopen = script(client, "bulk_reopen")
@@ -107,7 +108,7 @@ class Chunks:
         if jobs:
             self._jobs.submit(jobs)
         with redis_errors():
-            self._client.hset(keys.open_chunks(bulk.id), str(chunk), cursor)
+            self._cursor(keys=[keys.bulk(bulk.id)], args=[chunk, cursor])
         return cursor, len(rows)
 
     def take_out(self, bulk: Bulk, chunk: int, *, for_good: bool) -> None:
@@ -127,7 +128,7 @@ class Chunks:
                     ],
                 )
             # All rows are gone over again; those that are in lanes or have an outcome are passed over.
-            self._client.hset(keys.open_chunks(bulk.id), str(chunk), 0)
+            self._cursor(keys=[keys.bulk(bulk.id)], args=[chunk, 0])
 
     def complete(self, bulk: Bulk, chunks: Sequence[int]) -> list[int]:
         """Those of the chunks of which every row has its outcome."""

@@ -196,7 +196,9 @@ class Feeder:
             for chunk in cursors:
                 self._chunks.take_out(bulk, chunk, for_good=bulk.state == CANCELED)
         in_full = [chunk for chunk, cursor in cursors.items() if cursor >= size(bulk, chunk)]
-        done = self._chunks.complete(bulk, list(cursors) if bulk.state in {PAUSED, *ENDED} else in_full)
+        # Of these nobody goes over the rows again, so that a cursor stays where it is.
+        by_outcomes = bulk.retry_wanted or bulk.state in {PAUSED, *ENDED}
+        done = self._chunks.complete(bulk, list(cursors) if by_outcomes else in_full)
         for chunk in list(cursors) if bulk.state == CANCELED else done:
             self._chunks.close(bulk, chunk)
             cursors.pop(chunk)
