@@ -97,7 +97,9 @@ def outcome_of(line: Mapping[str, Any]) -> dict[str, str]:
     texts = {name: line[name] for name in ("state", "audio_key", "sha256", "device") if line.get(name) is not None}
     names = ("audio_s", "audio_bytes", "attempts", "cached", "quality")
     values = {name: json.dumps(line[name]) for name in names if line.get(name) is not None}
-    return texts | values | {"settled_at": str(datetime.fromisoformat(line["settled_at"]).timestamp())}
+    # A row that was canceled with its bulk before it was in a lane has none.
+    times = {name: str(datetime.fromisoformat(line[name]).timestamp()) for name in ("settled_at",) if line.get(name)}
+    return texts | values | times
 
 
 def job_of(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> Job:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any, Final
 
-from stentor import keys, log
-from stentor.bulk import row_of
-from stentor.bulk_store import BulkStore
 from stentor.doorbell import (
     BY_PERSON,
     CHECK_BULK,
@@ -22,17 +19,14 @@ from stentor.doorbell import (
     UNLOAD,
 )
 from stentor.errors import UnavailableError
-from stentor.job import CANCELED
-from stentor.manifest import Results
-from stentor.redis_client import connect, redis_errors
+from stentor.redis_client import connect
 from stentor.storage import Storage
+from worker import canceled
 from worker.app import Process, app
 from worker.bulks import archive, checking, groups
 from worker.recordings.check import check
 from worker.recordings.sweep import sweep as remove_unused
 from worker.sweeps.sweeping import sweep as sweep_all
-
-_log = log.get(__name__)
 
 #: Options of an io task that does its work when Redis and S3 are there again. No pause is longer than the broker's
 #: visibility timeout, for then the task would be delivered twice.
@@ -72,19 +66,8 @@ def unload(why: str = BY_PERSON, pid: str = "", spoke_at: str = "") -> None:
 @app.task(name=REMOVE_CANCELED, **UNTIL_NEIGHBOURS_ARE_BACK)
 def remove_canceled(_: Any, job_id: str, key: str) -> None:
     """Remove the audio of a job that was canceled while it was spoken."""
-    storage = Storage(Process.settings)
     with contextlib.closing(connect(Process.settings)) as client:
-        with redis_errors():
-            state = client.hget(keys.job(job_id), "state")
-        if state is None and (place := row_of(job_id)):
-            # A row's hash goes with its outcome. The bulk's own state says nothing of a row that was spoken before.
-            store = BulkStore(client, retention_s=Process.settings.retention_s)
-            bulk = store.glance(place[0])
-            row = Results(store, storage).row(bulk, place[1]) if bulk else None
-            state = row.state if row else None
-    if state == CANCELED:
-        storage.delete(key)
-        _log.info("canceled_audio_removed", job_id=job_id)
+        canceled.remove_canceled(client, Process.settings, job_id, key)
 
 
 @app.task(name=CHECK_BULK, **UNTIL_NEIGHBOURS_ARE_BACK)

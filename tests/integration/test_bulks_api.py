@@ -20,7 +20,8 @@ from stentor import keys
 from stentor.access import KeyStore
 from stentor.bulk import Bulk
 from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
-from stentor.errors import IdDuplicate, StentorError
+from stentor.doorbell import Doorbell
+from stentor.errors import IdDuplicate, RedisUnavailable, StentorError
 from stentor.settings import Settings
 from stentor.storage import Storage
 from tests.bulks import BulkBench, all_succeeded, failed, succeeded
@@ -47,6 +48,18 @@ def serve(client: redis.Redis, settings: Settings, http: FlaskClient) -> Callabl
         return made
 
     return build
+
+
+def test_a_bulk_that_is_in_redis_is_accepted_whatever_happens_to_the_message_about_it(
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_args: object, **_rest: object) -> None:
+        raise RedisUnavailable("the broker is away")
+
+    monkeypatch.setattr(Doorbell, "ask", away)
+    answer = http.post("/v1/bulks", **form())
+    assert (answer.status_code, answer.get_json()["state"]) == (202, "checking")
+    assert [bulk["id"] for bulk in http.get("/v1/bulks").get_json()["bulks"]] == [answer.get_json()["id"]]
 
 
 def form(body: bytes = CSV, /, **fields: str) -> dict[str, Any]:

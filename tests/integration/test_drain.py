@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import soundfile
 
 from stentor import keys
-from stentor.errors import EngineFailed
+from stentor.errors import EngineFailed, SynthesisError
+from stentor.job import Job
 from stentor.redis_client import text_map
 from stentor.storage import Storage
 from tests.device import Bench
-from tests.factories import ToneEngine, a_job
+from tests.factories import TONE, ToneEngine, ToneUtterance, a_job
+from worker.engines.contract import Segment, Speech, Utterance
+
+
+class StumblingEngine(ToneEngine):
+    def prepare(self, segment: Segment) -> ToneUtterance:
+        if segment.text == "odd":
+            raise ValueError("nobody thought of this")
+        return super().prepare(segment)
+
+
+class TornEngine(ToneEngine):
+    """Notes if it was taken off the device while it spoke."""
+
+    speaks = torn = False
+
+    def synthesize(self, batch: Sequence[Utterance]) -> list[Speech | SynthesisError]:
+        self.speaks = True
+        try:
+            return super().synthesize(batch)
+        finally:
+            self.speaks = False
+
+    def unload(self) -> None:
+        self.torn = self.torn or self.speaks
+        super().unload()
+
+
+def pause() -> None:
+    """Let whoever looks around beside a pass see what is new."""
+    time.sleep(0.5)
 
 
 class WeightlessEngine(ToneEngine):
@@ -85,6 +117,47 @@ def test_a_poison_text_fails_alone(make: Callable[..., Bench]) -> None:
     assert (bench.now(poison).state, bench.now(poison).error_code) == ("failed", "engine_failed")
     assert bench.now(poison).error_detail == "this text is poison"
     assert (bench.now(silent).state, bench.now(silent).error_code) == ("failed", "audio_invalid")
+
+
+def test_a_text_that_an_engine_stumbles_over_before_the_pass_fails_alone(make: Callable[..., Bench]) -> None:
+    bench = make(StumblingEngine())
+    stumbled: list[Job] = []
+
+    def something_odd(_texts: object) -> None:
+        # It comes while another is spoken, so that it is prepared beside the pass.
+        stumbled.extend(bench.submit(a_job("odd")))
+        pause()
+
+    bench.engine.on_batch = something_odd
+    (first,) = bench.submit(a_job("first"))
+    bench.run()
+    assert bench.now(first).state == "succeeded"
+    assert (bench.now(stumbled[0]).state, bench.now(stumbled[0]).error_code) == ("failed", "engine_failed")
+    assert bench.nothing_is_left()
+
+
+def test_no_model_leaves_the_device_in_the_middle_of_its_own_pass(make: Callable[..., Bench]) -> None:
+    mine, other = TornEngine(), ToneEngine()
+    bench = make(mine, device_memory_gb=4)
+    for engine, model in ((mine, TONE), (other, "other")):
+        engine.info = dataclasses.replace(engine.info, model=model, memory_bytes=3 * 10**9)
+        engine.voices = (dataclasses.replace(engine.voices[0], name=model, model=model),)
+        bench.residency.engines[model] = engine
+    urgent: list[Job] = []
+
+    def something_urgent(_texts: object) -> None:
+        if not urgent:
+            urgent.extend(bench.submit(a_job("At once!", priority="interactive", model="other", voice="other")))
+        pause()
+
+    mine.on_batch = something_urgent
+    jobs = bench.submit(*[a_job("x" * 80, priority="bulk", seed=number) for number in range(20)])
+    bench.run()
+    assert not mine.torn
+    assert {bench.now(job).state for job in [*jobs, *urgent]} == {"succeeded"}
+    # It was spoken after the very pass that it came in.
+    settled_at = sorted(bench.now(job).settled_at or 0.0 for job in jobs)
+    assert sum(at < (bench.now(urgent[0]).settled_at or 0.0) for at in settled_at) <= 10
 
 
 def test_a_text_that_takes_its_batch_down_is_found_and_fails_alone(make: Callable[..., Bench]) -> None:

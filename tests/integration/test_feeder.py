@@ -14,11 +14,14 @@ from stentor import bulk as bulks
 from stentor import keys
 from stentor.bulk import Bulk
 from stentor.settings import Settings
+from stentor.voice_directory import VoiceDirectory
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import ToneEngine
 from tests.feeding import Bulks, a_row
+from worker.bulks.chunks import Chunks
 from worker.bulks.feeder import Feeder
+from worker.canceled import remove_canceled
 
 
 @dataclasses.dataclass
@@ -214,6 +217,60 @@ def test_every_step_may_be_done_twice(scene: Scene) -> None:
     assert scene.in_lanes() == 0
     now = scene.bulks.now(bulk)
     assert (now.state, now.settled, now.succeeded, now.in_lanes) == ("succeeded", 30, 30, 0)
+
+
+def test_a_feeder_that_stood_still_adds_nothing_to_what_another_has_done(scene: Scene) -> None:
+    """It knows the bulk as it was, and goes on where it was, when all of it is in S3."""
+    rows = [a_row(1, "one"), a_row(2, "two"), a_row(3, "", error={"code": "text_empty", "detail": "no text"})]
+    bulk = scene.bulks.accepted(rows)
+    scene.through(bulk)
+    before = scene.client.hgetall(keys.bulk(bulk.id))
+    late = Chunks(scene.client, scene.settings, scene.bulks.storage, VoiceDirectory(scene.client))
+    assert late.open(dataclasses.replace(bulk, state="running"), 0) is False
+    late.put_into_lanes(bulk, 0, 0, 10)
+    late.take_out(bulk, 0, for_good=False)
+    scene.bench.run()
+    assert scene.client.hgetall(keys.bulk(bulk.id)) == before
+    assert scene.client.exists(keys.open_chunks(bulk.id), keys.outcomes(bulk.id, 0)) == 0
+    assert len(list(scene.client.scan_iter("stentor:job:*"))) == 0
+
+
+def test_a_retry_before_the_feeder_has_looked_again_goes_through(scene: Scene) -> None:
+    bulk = scene.bulks.of_texts("good", "poison")
+
+    def pause_and_go_on(_texts: object) -> None:
+        scene.bench.engine.on_batch = lambda _: None
+        scene.bulks.move(bulk, "pause")
+        scene.feed()
+        scene.bulks.move(bulk, "resume")
+
+    scene.bench.engine.on_batch = pause_and_go_on
+    scene.feed()
+    scene.bench.run()
+    assert scene.bulks.now(bulk).state == "succeeded"
+    scene.bench.engine.poisonous = False
+    assert scene.bulks.move(bulk, "retry").state == "running"
+    scene.through(bulk)
+    assert states(scene.bulks.manifest(bulk)) == ["succeeded", "succeeded"]
+
+
+def test_the_audio_of_a_row_is_removed_if_that_row_was_canceled_and_not_if_only_the_bulk_was(scene: Scene) -> None:
+    bulk = scene.bulks.of_texts(*(f"row {number}" for number in range(60)))  # more than the window takes
+    scene.feed()
+    scene.bench.run()
+    scene.bulks.move(bulk, "cancel")
+    for in_redis in (True, False):
+        if not in_redis:
+            scene.until(lambda: not scene.client.smembers(keys.ACTIVE_BULKS))
+        lines = scene.bulks.manifest(bulk)
+        assert {"succeeded", "canceled"} == set(states(lines))
+        for line in lines:
+            key = line.get("audio_key") or f"audio/late-{line['row']}.wav"
+            scene.bulks.storage.put(key, b"audio", content_type="audio/wav")
+            assert (job := scene.bulks.results.row(scene.bulks.now(bulk), line["row"])) is not None
+            assert job.state == line["state"]
+            removed = remove_canceled(scene.client, scene.settings, bulks.job_id(bulk.id, line["row"]), key)
+            assert removed is (line["state"] == "canceled")
 
 
 def test_a_row_that_takes_its_time_holds_up_nobody(scene: Scene) -> None:
