@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from scheduler.policy import Plan, Waiting, Want
 from stentor import keys, log
 from stentor.devices import IDLE, LIVE, UNLOADED, DeviceStatus
 from stentor.doorbell import BY_POLICY, LOAD, UNLOAD, Doorbell
+from stentor.errors import RedisUnavailable
 from stentor.overrides import RESIDENT
 from stentor.redis_client import redis_errors, script
 from stentor.settings import Settings
@@ -77,13 +79,19 @@ def orders(
         )
 
 
-def sleeping(wants: Mapping[str, Want], statuses: Iterable[DeviceStatus], *, waiting: AbstractSet[str]) -> int:
-    """How many devices have no model, are wanted to have one, and could speak what waits."""
-    return sum(
-        status.state == UNLOADED and wants[status.id].residency == RESIDENT and not waiting.isdisjoint(status.models)
-        for status in statuses
-        if status.id in wants
+def to_be_woken(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], waiting: Mapping[str, Waiting]) -> int:
+    """How many of the devices that have no model, are wanted to have one, and could speak what waits are to hear of it.
+
+    No more than texts wait, and those count that load already: a text is claimed only when its model is there, and one
+    text at night would else bring all models back.
+    """
+    able = [status for status in statuses if status.id in wants and not waiting.keys().isdisjoint(status.models)]
+    loading = sum(status.loading_at is not None for status in able)
+    asleep = sum(
+        status.state == UNLOADED and status.loading_at is None and wants[status.id].residency == RESIDENT
+        for status in able
     )
+    return max(0, min(asleep, sum(one.texts for one in waiting.values()) - loading))
 
 
 class Orders:
@@ -110,7 +118,7 @@ class Orders:
         live = [status for status in statuses if status.state in LIVE]
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)
-        self._ring(len(live) if ended else sleeping(plan.wants, live, waiting=waiting))
+        self._ring(len(live) if ended else to_be_woken(plan.wants, live, plan.waiting))
         self._ring_again(plan.waiting)
         self._tell(plan.wants, now)
 
@@ -135,8 +143,16 @@ class Orders:
             fresh = self._order(
                 keys=[keys.FENCE, *noted], args=[token, round(AGAIN_AFTER_S * 1000), MOST_ORDERS, *texts]
             )
-        for at in fresh:
-            self._send_one(found[at])
+        sent = 0
+        try:
+            for at in fresh:
+                self._send_one(found[at])
+                sent += 1
+        except RedisUnavailable:
+            # They are noted and not on their way: the next tick is to send them.
+            with contextlib.suppress(RedisUnavailable), redis_errors():
+                self._client.delete(*[noted[at] for at in fresh[sent:]])
+            raise
 
     def _send_one(self, order: Order) -> None:
         if order.task == UNLOAD:

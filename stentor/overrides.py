@@ -75,15 +75,20 @@ class OverrideStore:
         by: str,
         for_s: float | None = None,
     ) -> Override:
-        """Change what is wanted of a device; what is None stays as it was. ``for_s`` ends all of it after that time."""
+        """Change what is wanted of a device; what is None stays as it was. ``for_s`` ends all of it after that time.
+
+        Without it, what is wanted of the other and ends at a time still does, and all of it with that.
+        """
         now = time.time()
         before = self.of([device_id]).get(device_id, NO_OVERRIDE)
+        other = before.clocks if clocks is None else before.residency if residency is None else AUTO
+        ends = before.expires_at if other != AUTO else None
         wanted = Override(
             residency=residency or before.residency,
             clocks=clocks or before.clocks,
             by=by,
             at=now,
-            expires_at=None if for_s is None else now + for_s,
+            expires_at=ends if for_s is None else now + for_s,
         )
         key = keys.override(device_id)
         with redis_errors():
@@ -94,7 +99,7 @@ class OverrideStore:
             else:
                 pipe.sadd(keys.OVERRIDDEN, device_id)
                 pipe.hset(key, items=to_items(wanted))
-                if for_s is not None:
-                    pipe.pexpire(key, max(1, round(for_s * 1000)))
+                if wanted.expires_at is not None:
+                    pipe.pexpire(key, max(1, round((wanted.expires_at - now) * 1000)))
             pipe.execute()
         return wanted

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import celery
+import redis
+from kombu.exceptions import OperationalError
 
 from stentor import keys, log
 from stentor.devices import BUSY, FAILED, IDLE, UNLOADED, DeviceRegistry, device_id
@@ -128,6 +130,7 @@ class Device:
             while not self._residency.resident and self._residency.preferred is not None and not self._stopping():
                 time.sleep(RETRY_S)
                 self._load(self._residency.preferred)
+        self._listen()
         self.ring()
 
     def _beat(self, *, met: bool) -> None:
@@ -199,6 +202,13 @@ class Device:
             _log.error("device_out", device=self.id, reason=error.detail)
             self._app.control.cancel_consumer(SYNTHESIS_QUEUE, destination=[self._node])
 
+    def _listen(self) -> None:
+        """Hear the doorbell, which a process of this device before may have had the worker stop to do."""
+        try:
+            self._app.control.add_consumer(SYNTHESIS_QUEUE, destination=[self._node])
+        except (OperationalError, redis.RedisError) as exc:
+            _log.warning("doorbell_not_heard", reason=str(exc))
+
     def _models_elsewhere(self) -> set[str]:
         return {
             status.model
@@ -212,7 +222,7 @@ class Device:
             self._client.delete(keys.wanted(self.id))
         if self._residency.out:
             self._residency.forgive()
-            self._app.control.add_consumer(SYNTHESIS_QUEUE, destination=[self._node])
+        self._listen()
         self._load(model or self._residency.preferred)
 
     def unload(self, *, why: str, pid: str, spoke_at: str) -> bool:

@@ -10,11 +10,12 @@ import pytest
 import redis
 
 from scheduler.leading import Leader
-from scheduler.orders import Orders
+from scheduler.orders import Orders, to_be_woken
 from scheduler.policy import Plan, Want, claimable
 from stentor import keys
 from stentor.devices import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.doorbell import LOAD, SYNTHESIS_QUEUE, UNLOAD, Doorbell, create_celery, device_queue
+from stentor.errors import RedisUnavailable
 from stentor.lanes import Lane, LaneState
 from stentor.overrides import RESIDENT
 from stentor.settings import Settings
@@ -176,6 +177,40 @@ def test_what_is_held_stays_so_only_while_a_scheduler_says_so(client: redis.Redi
     one.act(a_plan(None, held=bulk, lanes=[waiting("bulk", oldest_wait_s=99, held=True)]), [a_status()], token, NOW)
     assert client.pttl(keys.HELD) > 10_000
     assert rung(client) == 0
+
+
+def test_no_more_devices_are_woken_than_texts_wait_and_those_that_load_already_count() -> None:
+    names = [f"testhost/cuda:{number}" for number in range(8)]
+    plan = a_plan(RESIDENT, *names, lanes=[waiting("interactive")])  # three texts
+    asleep = [a_status(name, state=UNLOADED) for name in names]
+    loading = [a_status(name, state=UNLOADED, loading_at=NOW) for name in names[:2]]
+    assert to_be_woken(plan.wants, asleep, plan.waiting) == 3
+    assert to_be_woken(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
+    assert to_be_woken(plan.wants, [*loading, a_status(names[2], state=BUSY, loading_at=NOW)], plan.waiting) == 0
+    assert to_be_woken(plan.wants, asleep[:2], plan.waiting) == 2
+    assert to_be_woken(plan.wants, asleep, {}) == 0
+
+
+def test_orders_that_could_not_be_sent_are_sent_by_the_next_tick(
+    client: redis.Redis, orders: Callable[[], Orders], token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"testhost/cuda:{number}" for number in range(4)]
+    plan, statuses = a_plan("unloaded", *names), [a_status(name) for name in names]
+    send, given = Doorbell.order, list[str]()
+
+    def away_after_one(self: Doorbell, task: str, device_id: str, **rest: str) -> None:
+        if given:
+            raise RedisUnavailable("the broker is away")
+        given.append(device_id)
+        send(self, task, device_id, **rest)
+
+    first = orders()
+    with monkeypatch.context() as patch:
+        patch.setattr(Doorbell, "order", away_after_one)
+        with pytest.raises(RedisUnavailable):
+            first.act(plan, statuses, token, NOW)
+    first.act(plan, statuses, token, NOW + 1)
+    assert [len(sent(client, device_queue(name))) for name in names] == [1, 1, 1, 1]
 
 
 def test_when_a_hold_ends_the_doorbell_rings_for_every_live_device(

@@ -90,6 +90,16 @@ def test_an_order_acts_at_once_and_stays(
     assert client.ttl(keys.override(DEVICE)) == -1
 
 
+def test_what_is_wanted_for_a_while_is_not_made_lasting_by_what_is_wanted_beside_it(
+    client: redis.Redis, device: DeviceStatus
+) -> None:
+    store = OverrideStore(client)
+    ends = store.put(DEVICE, residency="resident", by="tests", for_s=7200).expires_at
+    assert store.put(DEVICE, clocks="normal", by="tests").expires_at == ends
+    assert 7100 < client.ttl(keys.override(DEVICE)) <= 7200
+    assert store.put(DEVICE, residency="auto", clocks="normal", by="tests").expires_at is None
+
+
 def test_an_order_may_be_for_a_while(http: FlaskClient, client: redis.Redis, device: DeviceStatus) -> None:
     http.post(f"/v1/devices/{DEVICE}/unload", json={"for_s": 7200})
     assert 7100 < client.ttl(keys.override(DEVICE)) <= 7200
