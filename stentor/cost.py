@@ -13,6 +13,8 @@ from stentor.usage import Usage
 
 J_PER_KWH: Final = 3_600_000.0
 S_PER_H: Final = 3600.0
+#: The share of a device's time in which its energy may be unmeasured, as while a scheduler starts anew, without a word.
+UNMEASURED: Final = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,19 @@ def _figures(amounts: Mapping[str, float], power: Watts, saved: Savings, prices:
         always_on_j=None,
         reasons={} if measured else {"energy_j": "no energy was measured: there is no NVML, or it does not tell"},
     )
+    figures = dataclasses.replace(figures, reasons={**figures.reasons, **_in_part({"": figures})})
     return _priced(figures, prices, audio_s=figures.audio_s)
+
+
+def _in_part(measured: Mapping[str, Figures]) -> dict[str, str]:
+    """The reason why the energy of these is not all that they took, if it is not; by device."""
+    parts = {
+        device: f"it was measured in {part.energy_s:,.0f} of {part.device_s:,.0f} s"
+        for device, part in measured.items()
+        if part.energy_j is not None and part.device_s - part.energy_s > UNMEASURED * part.device_s
+    }
+    said = "; ".join(f"{device}: {words}" if device else words for device, words in sorted(parts.items()))
+    return {"energy_j": said} if said else {}
 
 
 def _by_state(amounts: Mapping[str, float], power: Watts) -> dict[str, float | None]:
@@ -244,7 +258,7 @@ def _together(parts: Mapping[str, Figures], characters: float, prices: Prices) -
         savings=_saved_together(parts, measured),
         always_on_j=None,
         characters=characters,
-        reasons=reasons if silent or not parts else {},
+        reasons=reasons if silent or not parts else _in_part(measured),
     )
     figures = _priced(figures, prices, audio_s=sum(part.audio_s for part in measured.values()))
     return _by_characters(figures, [device for device in silent if parts[device].audio_s > 0])

@@ -169,6 +169,17 @@ def test_what_was_never_measured_is_unknown_and_says_why() -> None:
     assert cost.total.reasons["j_per_million_characters"] == "no energy was measured on vm/cpu"
 
 
+def test_what_was_measured_in_part_is_told_with_how_much_of_it() -> None:
+    half = {**WHOLE_DAY, "s:unknown": 14_000.0}
+    cost = bill(a_record(half))
+    figures = cost.devices[0].figures
+    assert figures.energy_j == bill(a_record(WHOLE_DAY)).total.energy_j
+    told = f"it was measured in {14_710 + BUSY_S:,.0f} of {28_710 + BUSY_S:,.0f} s"
+    assert figures.reasons == {"energy_j": told}
+    assert cost.total.reasons == {"energy_j": f"{GPU}: {told}"}
+    assert bill(a_record({**WHOLE_DAY, "s:unknown": 100.0})).total.reasons == {}
+
+
 def test_beside_a_device_without_energy_the_others_is_told_as_theirs() -> None:
     silent = {"s:idle": 1000.0, "audio_s": 1800.0}
     total = bill(a_record(WHOLE_DAY), a_record(silent, device="vm/cpu")).total
