@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import itertools
 import wave
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -12,7 +14,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from api.auth import key, owner, scoped
-from api.idempotency import replays_by_repeating
+from api.idempotency import new_id, replays_by_repeating
 from api.jobs import ring
 from api.limits import limits_of
 from api.problems import Invalid, problem, status_of
@@ -24,6 +26,7 @@ from stentor import log
 from stentor.errors import (
     AudioNotFound,
     InstructionsUnsupported,
+    JobNotFound,
     JobSettled,
     ModelNotFound,
     RequestError,
@@ -32,7 +35,7 @@ from stentor.errors import (
     VoiceUnknown,
 )
 from stentor.formats import FORMATS
-from stentor.job import FAILED, SUCCEEDED, Job
+from stentor.job import CANCELED, FAILED, SUCCEEDED, Job
 from stentor.voice import Voice
 
 _log = log.get(__name__)
@@ -67,12 +70,27 @@ def create_speech(body: SpeechRequest) -> Response:
         sample_rate_hz=PCM_HZ if body.response_format == "pcm" else None,
         priority="interactive",
     )
-    (job,) = services().jobs.submit(
-        jobs_from([request], key=key(), services=services(), many=False), limits=limits_of(key()), ring=ring
-    )
+    (made,) = jobs_from([request], key=key(), services=services(), many=False)
+    made = dataclasses.replace(made, id=_unspent_id())
+    (job,) = services().jobs.submit([made], limits=limits_of(key()), ring=ring)
     response = _answer(_waited_for(job), body.response_format)
     response.headers[JOB_HEADER] = job.id
     return response
+
+
+def _unspent_id() -> str:
+    """The id of the job of this request. Under an idempotency key it is that of the try before, unless that try's job
+    was too late, or failed for the moment: then trying again tries again.
+    """
+    for number in itertools.count():
+        job_id = new_id("job", number)
+        try:
+            before = services().jobs.get(job_id, owner())
+        except JobNotFound:
+            break
+        if before.state != CANCELED and not before.error_retryable:
+            break
+    return job_id
 
 
 def _voice(body: SpeechRequest) -> Voice:

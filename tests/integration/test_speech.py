@@ -307,6 +307,22 @@ def test_speech_that_is_late_is_canceled(client: redis.Redis, settings: Settings
     assert sum(client.xlen(str(lane)) for lane in client.smembers(keys.LANES)) == 0
 
 
+def test_speech_that_was_late_is_made_when_it_is_asked_for_again_with_the_same_key(
+    client: redis.Redis, settings: Settings, api_key: str, make: Make
+) -> None:
+    register_voice(client)
+    body = {"model": "tts-1", "voice": TONE, "input": TEXT}
+    headers = {"Authorization": f"Bearer {api_key}", "Idempotency-Key": "one"}
+    with served(settings, speech_wait_s=1) as url, httpx.Client(trust_env=False, timeout=30) as plain:
+        late = plain.post(f"{url}/audio/speech", json=body, headers=headers)
+        with speaking(make()):
+            made = [plain.post(f"{url}/audio/speech", json=body, headers=headers) for _ in range(2)]
+    assert (late.status_code, late.json()["error"]["code"]) == (503, "speech_late")
+    assert [answer.status_code for answer in made] == [200, 200]
+    assert made[0].headers["X-Stentor-Job"] == made[1].headers["X-Stentor-Job"]
+    assert sorted(job["state"] for job in jobs_of(client)) == ["canceled", "succeeded"]
+
+
 def test_a_text_that_fails_is_told_as_a_server_error(ai: openai.OpenAI, device: ToneEngine) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         ai.audio.speech.create(model="tts-1", voice=TONE, input="This is poison.")
