@@ -123,7 +123,7 @@ def test_a_group_with_a_failed_row_is_not_joined_until_the_row_succeeds(bench: B
     assert bench.now(bulk).groups_state is None
     bench.client.hset(keys.bulk(bulk.id), mapping={"failed": 0, "settled": 2, "succeeded": 2})
     bench.client.hdel(keys.bulk(bulk.id), "retry_wanted")
-    bench.chunks.open(bulk, 0)
+    bench.client.hset(keys.open_chunks(bulk.id), "0", 0)
     bench.client.hset(keys.outcomes(bulk.id, 0), mapping={row: json.dumps(good[row]) for row in (1, 3)})
     bulk = bench.settle(bulk, {2: good[2]})
     assert bulk.state == "succeeded"
