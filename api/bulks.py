@@ -79,14 +79,13 @@ def submit_bulk() -> Any:
 
 def _checked(bulk: Bulk) -> Bulk:
     """The bulk when it has been checked, or as it is after a while. It is accepted: nothing here fails any more."""
-    outcomes = services().outcomes
     try:
         services().doorbell.ask(CHECK_BULK, bulk_id=bulk.id)
-        return outcomes.wait(
+        return services().outcomes.wait(
             bulk.id,
             lambda: services().bulks.get(bulk.id, bulk.owner),
             services().settings.bulk_wait_s,
-            over=lambda found: found.state != CHECKING or outcomes.ending,
+            over=lambda found: found.state != CHECKING,
         )
     except RedisUnavailable as exc:
         # The feeder asks for the check of what was forgotten.
@@ -219,12 +218,8 @@ def get_bulk(path: BulkPath, query: GetBulkQuery) -> dict[str, Any]:
     """Look at a bulk; with `wait`, wait for its end first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    outcomes = services().outcomes
-    bulk = outcomes.wait(
-        path.bulk_id,
-        lambda: services().bulks.get(path.bulk_id, name),
-        wait_s,
-        over=lambda found: found.ended or outcomes.ending,
+    bulk = services().outcomes.wait(
+        path.bulk_id, lambda: services().bulks.get(path.bulk_id, name), wait_s, over=lambda found: found.ended
     )
     return shown(bulk)
 

@@ -67,9 +67,8 @@ def get_job(path: JobPath, query: GetJobQuery) -> dict[str, Any]:
     """Look at a job; with `wait`, wait for its outcome first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    outcomes = services().outcomes
-    job = outcomes.wait(
-        path.job_id, lambda: find_job(path.job_id, name), wait_s, over=lambda found: found.settled or outcomes.ending
+    job = services().outcomes.wait(
+        path.job_id, lambda: find_job(path.job_id, name), wait_s, over=lambda found: found.settled
     )
     return _shown(job)
 

@@ -37,8 +37,19 @@ class Outcomes:
         #: Whether this process was told to stop: whoever can ask again is better answered now than cut off later.
         self.ending = False
 
-    def wait(self, awaited_id: str, look: Callable[[], T], timeout_s: float, *, over: Callable[[T], bool]) -> T:
-        """What ``look`` finds once that is ``over``, or after ``timeout_s``: whatever has events by that id."""
+    def wait(
+        self,
+        awaited_id: str,
+        look: Callable[[], T],
+        timeout_s: float,
+        *,
+        over: Callable[[T], bool],
+        patient: bool = False,
+    ) -> T:
+        """What ``look`` finds once that is ``over``, or after ``timeout_s``: whatever has events by that id.
+
+        Earlier if the process is to end, for who waits can ask again; not if ``patient``, for whom that is not so.
+        """
         until = time.monotonic() + timeout_s
         found = look()
         if over(found) or timeout_s <= 0:
@@ -49,7 +60,9 @@ class Outcomes:
             self._listen()
         try:
             # Looked at after the event is in place: an outcome between the two is not missed.
-            while not over(found := look()) and (left_s := until - time.monotonic()) > 0:
+            while (
+                not over(found := look()) and (patient or not self.ending) and (left_s := until - time.monotonic()) > 0
+            ):
                 woken.wait(min(left_s, LOOK_EVERY_S))
                 woken.clear()
         finally:

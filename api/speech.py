@@ -135,7 +135,7 @@ def _waited_for(job: Job) -> Job:
     """
     wait_s, name = services().settings.speech_wait_s, owner()
     job = services().outcomes.wait(
-        job.id, lambda: services().jobs.get(job.id, name), wait_s, over=lambda found: found.settled
+        job.id, lambda: services().jobs.get(job.id, name), wait_s, over=lambda found: found.settled, patient=True
     )
     if job.settled:
         return job

@@ -100,12 +100,8 @@ def _check_size(audio: Any) -> None:
 def _wait(recording: Recording) -> Recording:
     name = owner()
     wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
-    outcomes = services().outcomes
-    return outcomes.wait(
-        recording.id,
-        lambda: services().recordings.get(recording.id, name),
-        wait_s,
-        over=lambda found: found.checked or outcomes.ending,
+    return services().outcomes.wait(
+        recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.checked
     )
 
 

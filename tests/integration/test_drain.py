@@ -23,8 +23,13 @@ from worker.engines.contract import Segment, Speech, Utterance
 
 
 class StumblingEngine(ToneEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stumbled = threading.Event()
+
     def prepare(self, segment: Segment) -> ToneUtterance:
         if segment.text == "odd":
+            self.stumbled.set()
             raise ValueError("nobody thought of this")
         return super().prepare(segment)
 
@@ -44,11 +49,6 @@ class TornEngine(ToneEngine):
     def unload(self) -> None:
         self.torn = self.torn or self.speaks
         super().unload()
-
-
-def pause() -> None:
-    """Let whoever looks around beside a pass see what is new."""
-    time.sleep(0.5)
 
 
 class WeightlessEngine(ToneEngine):
@@ -120,15 +120,16 @@ def test_a_poison_text_fails_alone(make: Callable[..., Bench]) -> None:
 
 
 def test_a_text_that_an_engine_stumbles_over_before_the_pass_fails_alone(make: Callable[..., Bench]) -> None:
-    bench = make(StumblingEngine())
+    engine = StumblingEngine()
+    bench = make(engine)
     stumbled: list[Job] = []
 
     def something_odd(_texts: object) -> None:
         # It comes while another is spoken, so that it is prepared beside the pass.
         stumbled.extend(bench.submit(a_job("odd")))
-        pause()
+        assert engine.stumbled.wait(10)
 
-    bench.engine.on_batch = something_odd
+    engine.on_batch = something_odd
     (first,) = bench.submit(a_job("first"))
     bench.run()
     assert bench.now(first).state == "succeeded"
@@ -136,7 +137,9 @@ def test_a_text_that_an_engine_stumbles_over_before_the_pass_fails_alone(make: C
     assert bench.nothing_is_left()
 
 
-def test_no_model_leaves_the_device_in_the_middle_of_its_own_pass(make: Callable[..., Bench]) -> None:
+def test_no_model_leaves_the_device_in_the_middle_of_its_own_pass(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine, other = TornEngine(), ToneEngine()
     bench = make(mine, device_memory_gb=4)
     for engine, model in ((mine, TONE), (other, "other")):
@@ -144,11 +147,19 @@ def test_no_model_leaves_the_device_in_the_middle_of_its_own_pass(make: Callable
         engine.voices = (dataclasses.replace(engine.voices[0], name=model, model=model),)
         bench.residency.engines[model] = engine
     urgent: list[Job] = []
+    looked, has_room = threading.Event(), bench.residency.has_room
+
+    def asked(model: str) -> bool:
+        if model == "other":
+            looked.set()
+        return has_room(model)
+
+    monkeypatch.setattr(bench.residency, "has_room", asked)
 
     def something_urgent(_texts: object) -> None:
         if not urgent:
             urgent.extend(bench.submit(a_job("At once!", priority="interactive", model="other", voice="other")))
-        pause()
+        assert looked.wait(10)
 
     mine.on_batch = something_urgent
     jobs = bench.submit(*[a_job("x" * 80, priority="bulk", seed=number) for number in range(20)])
