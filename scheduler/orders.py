@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -17,6 +16,7 @@ from stentor.devices import IDLE, LIVE, UNLOADED, DeviceStatus
 from stentor.doorbell import BY_POLICY, LOAD, UNLOAD, Doorbell
 from stentor.errors import RedisUnavailable
 from stentor.overrides import RESIDENT
+from stentor.record import to_json
 from stentor.redis_client import redis_errors, script
 from stentor.settings import Settings
 
@@ -184,7 +184,7 @@ class Orders:
         told_at, told = self._told
         if wanted == told and 0 <= now - told_at < SHOW_EVERY_S:
             return
-        words = {device_id: json.dumps(vars(want)) for device_id, want in wants.items()}
+        words = {device_id: to_json(want) for device_id, want in wants.items()}
         with redis_errors():
             pipe = self._client.pipeline(transaction=True)
             pipe.delete(keys.WANTS)

@@ -57,7 +57,7 @@ class Clocks:
     reason: str = ""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DeviceView:
     """One device as the policy sees it."""
 
@@ -67,7 +67,7 @@ class DeviceView:
     clocks: Clocks | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Want:
     """What is wanted of one device, each with its reason in words."""
 
@@ -85,7 +85,7 @@ UNAVAILABLE: Final = "unavailable"
 HELD_BACK: Final = "bulk"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
     """What waits for a model that devices may claim now."""
 

@@ -28,7 +28,7 @@ def class_chars(length: int) -> int:
     return math.floor(CLASS_0_CHARS * CLASS_RATIO**length + 1e-9)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class Lane:
     """One waiting line: one model, one priority, one length class."""
 

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 import redis
 
@@ -190,7 +191,7 @@ class Backlog:
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client
         self._note = script(client, "note_lanes")
-        self._waiting = script(client, "waiting")
+        self._ask_lost = script(client, "lost")
         self._lease_ms = round(lease_s * 1000)
         #: The priorities that were held at the last look, and what was made of each note then.
         self._last: tuple[AbstractSet[str], Mapping[str, LaneState]] = (frozenset(), {})
@@ -219,14 +220,32 @@ class Backlog:
             held, notes = pipe.execute()
             if not notes:
                 notes = self._note(keys=[keys.LANES, keys.BACKLOG], args=[keys.GROUP])
-            waiting = [note for note in notes if note and note[-1] != "+"]
-            if in_hands := [note for note in notes if note and note[-1] == "+"]:
-                waiting += self._waiting(args=[keys.GROUP, self._lease_ms, *in_hands])
+            waiting = [note for note in notes if note and not note.endswith(_ONLY_HELD)]
+            only_held = [note for note in notes if note.endswith(_ONLY_HELD)]
+            both = [note for note in waiting if note.endswith("+")]
+            if only_held or both:
+                again = self._lost(only_held, both)
+                waiting = [again.pop(note, note) for note in waiting] + list(again.values()) if again else waiting
         return held, waiting
+
+    def _lost(self, only_held: list[str], both: list[str]) -> dict[str, str]:
+        """What to take for those of these notes in whose lanes jobs wait that a device was silent about."""
+        notes = only_held + both
+        lanes = [note.partition("\0")[0] for note in notes]
+        found = iter(self._ask_lost(args=[keys.GROUP, self._lease_ms, len(only_held), *lanes]))
+        again = {}
+        for which, count, came_ms in zip(found, found, found, strict=True):
+            lane, waiting, _ = notes[which].split("\0")
+            again[notes[which]] = f"{lane}\0{int(waiting) + count}\0{came_ms}"
+        return again
+
+
+#: The end of a note that says: nothing waits here, and devices hold something.
+_ONLY_HELD: Final = "\x000\x000+"
 
 
 def _state(note: str, held: AbstractSet[str]) -> LaneState:
-    key, waiting, came_ms = note.split("\0")
+    key, waiting, came_ms = note.rstrip("+").split("\0")
     lane = _lane(key)
     return LaneState(lane, int(waiting), int(came_ms) / 1000, lane.priority in held)
 
