@@ -23,7 +23,7 @@ class CostQuery(DaysQuery):
 
     price_kwh: Price | None = Field(None, description="What a kWh costs; `STENTOR_PRICE_KWH` if absent.")
     price_gpu_hour: Price | None = Field(
-        None, description="What an hour of a device costs; `STENTOR_PRICE_GPU_HOUR` if absent."
+        None, description="What an hour of a GPU costs; `STENTOR_PRICE_GPU_HOUR` if absent."
     )
     slots: bool = Field(False, description="Tell the last of these days by ten minutes, too.")
 
@@ -85,14 +85,14 @@ class SavedOut(EnergyOut):
     reason: str = Field(description="Why something is `null`, or what of the time it leaves out.")
 
     @classmethod
-    def of_trick(cls, saved: Saved, prices: Prices) -> SavedOut:
-        """What that trick saved."""
+    def of_trick(cls, saved: Saved, prices: Prices, gpu_share: float) -> SavedOut:
+        """What that trick saved on devices that have such a share of their GPUs."""
         known = saved.device_s is not None and prices.gpu_hour is not None
         return cls(
             energy_j=saved.energy_j,
             **_energy(saved.energy_j, prices),
             device_s=saved.device_s,
-            device_money=(saved.device_s or 0.0) / S_PER_H * (prices.gpu_hour or 0.0) if known else None,
+            device_money=(saved.device_s or 0.0) * gpu_share / S_PER_H * (prices.gpu_hour or 0.0) if known else None,
             reason=saved.reason,
         )
 
@@ -110,6 +110,7 @@ class FiguresOut(EnergyOut):
     """What devices did, took and cost. What cannot be known is `null`, and `reasons` says why."""
 
     device_s: Rounded = Field(description="Time for which there was a device; all of `seconds`.")
+    gpu_s: Rounded = Field(description="The same of GPUs: devices on one GPU share its time, and its price.")
     seconds: SecondsOut
     energy_s: Rounded = Field(description="Time whose energy was measured.")
     energy_from: Literal["counter", "samples", "both"] | None = Field(
@@ -264,10 +265,12 @@ def _energy(energy_j: float | None, prices: Prices) -> dict[str, float | None]:
 
 def _figures(figures: Figures, prices: Prices) -> dict[str, object]:
     savings = figures.savings
+    gpu_share = figures.gpu_s / figures.device_s if figures.device_s else 1.0
     return {
         "energy_j": figures.energy_j,
         **_energy(figures.energy_j, prices),
         "device_s": figures.device_s,
+        "gpu_s": figures.gpu_s,
         "seconds": figures.seconds,
         "energy_s": figures.energy_s,
         "energy_from": figures.energy_from,
@@ -282,9 +285,9 @@ def _figures(figures: Figures, prices: Prices) -> dict[str, object]:
         "device_money": figures.device_money,
         "money": figures.money,
         "savings": {
-            "clocks": SavedOut.of_trick(savings.clocks, prices),
-            "unloading": SavedOut.of_trick(savings.unloading, prices),
-            "merging": SavedOut.of_trick(savings.merging, prices),
+            "clocks": SavedOut.of_trick(savings.clocks, prices, gpu_share),
+            "unloading": SavedOut.of_trick(savings.unloading, prices, gpu_share),
+            "merging": SavedOut.of_trick(savings.merging, prices, gpu_share),
             "total": EnergyOut.of(savings.energy_j, prices),
         },
         "always_on": EnergyOut.of(figures.always_on_j, prices),

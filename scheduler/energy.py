@@ -17,7 +17,7 @@ import redis
 from scheduler.intervals import Interval, Seen, interval
 from scheduler.policy import Clocks
 from stentor import log
-from stentor.bill import SLOT_S, BillStore, Charge, added
+from stentor.bill import OVERTAKEN, SLOT_S, THERE, BillStore, Charge, added
 from stentor.devices import BUSY, GONE, DeviceStatus
 from stentor.nvml import Reading
 from stentor.passes import NAMES
@@ -38,6 +38,9 @@ OPEN_S: Final = 600.0
 class Meter:
     """Adds up what the devices of this host do and take, and charges it to their bills.
 
+    Each charge goes on from the one before. So of two schedulers that both think the host theirs, as after a freeze or
+    by a mistake in the settings, the one that is behind has its charge refused, and counts anew from the other's mark.
+
     Raises:
         RedisUnavailable: from both methods, when Redis does not answer. Nothing is lost and nothing is charged twice.
     """
@@ -49,6 +52,8 @@ class Meter:
         #: What may have been charged already, and is sent again as it is until Redis says so.
         self._sent: dict[str, Charge] = {}
         self._flushed_at = float("-inf")
+        #: Devices that another scheduler was seen to charge.
+        self._overtaken: set[str] = set()
 
     def sample(
         self,
@@ -61,8 +66,8 @@ class Meter:
         own = [status for status in statuses if status.machine == self._machine]
         for status in own:
             if status.id not in self._devices:
-                mark = self._store.mark(status.id)
-                self._devices[status.id] = _Device(None if mark is None else Seen.from_json(mark))
+                after, mark = self._store.last(status.id)
+                self._devices[status.id] = _Device(None if mark is None else Seen.from_json(mark), after=after)
         # Devices on one GPU share its energy: nobody can tell whose was which.
         sharers = Counter(readings[status.id].uuid for status in own if status.state != GONE and status.id in readings)
         for status in own:
@@ -84,7 +89,14 @@ class Meter:
 
     def _send(self) -> None:
         for device_id, charge in list(self._sent.items()):
-            if not self._store.charge(charge):
+            answer = self._store.charge(charge)
+            if answer == OVERTAKEN:
+                # Somebody has billed this time, or Redis has lost its last second. What comes next goes on from there.
+                self._devices.pop(device_id, None)
+                if device_id not in self._overtaken:
+                    _log.warning("charged_by_another", device=device_id, machine=self._machine)
+                self._overtaken.add(device_id)
+            elif answer == THERE:
                 _log.info("charge_was_there", device=device_id)
             del self._sent[device_id]
 
@@ -92,8 +104,10 @@ class Meter:
 class _Device:
     """One device between two charges."""
 
-    def __init__(self, before: Seen | None) -> None:
+    def __init__(self, before: Seen | None, *, after: str) -> None:
+        """What it was when its last charge ended, and the id of that one."""
         self._before = before
+        self._after = after
         #: Ticks of which it is not known yet how much of them was spent in passes, oldest first.
         self._open: list[Interval] = []
         #: What it was when the first of those began.
@@ -189,7 +203,8 @@ class _Device:
         # The work is counted up to now, the time up to where ticks are open.
         assert self._before is not None
         mark = dataclasses.replace(self._mark, status=self._before.status)
-        return Charge(id=uuid.uuid4().hex, device=device_id, amounts=owed, mark=mark.to_json())
+        after, self._after = self._after, uuid.uuid4().hex
+        return Charge(id=self._after, device=device_id, after=after, amounts=owed, mark=mark.to_json())
 
 
 def _work(before: DeviceStatus | None, now: DeviceStatus) -> Iterator[tuple[str, float]]:

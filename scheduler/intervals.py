@@ -116,6 +116,8 @@ class Interval:
     #: The GPU's counter when it began.
     energy_at_begin_j: float | None
     clock_mhz: float | None
+    #: How many devices are on the GPU.
+    sharers: int = 1
 
     @property
     def closed(self) -> bool:
@@ -157,6 +159,8 @@ class Interval:
         span_s = self.end - self.begin
         states = _spans(self.parts)
         found = {f"s:{state}": seconds for state, seconds in states.items()}
+        if self.sharers > 1:
+            found["shared_s"] = span_s * (1 - 1 / self.sharers)
         if self.clock_mhz is not None:
             found |= {"clock_s": span_s, "clock_mhz_s": span_s * self.clock_mhz}
         if self.energy_j is None:
@@ -199,6 +203,7 @@ def interval(before: Seen, now: Seen, *, sharers: int, known: bool) -> Interval 
         source=source,
         energy_at_begin_j=before.energy_j,
         clock_mhz=now.clock_mhz if known else None,
+        sharers=sharers,
     )
 
 

@@ -5,6 +5,7 @@ A record is a flat hash of amounts, so that adding is all that is ever done to i
 | field                | what it adds up |
 |----------------------|-----------------|
 | s:<state>            | seconds |
+| shared_s             | of those, seconds of the GPU's time that fall to other devices on it |
 | energy_j             | joules that were measured, whatever the state |
 | counter_s, samples_s | seconds whose energy is known, from the GPU's counter, and from samples of its power |
 | pure_s:<state>       | of those, seconds of ticks that lay in one state from end to end, |
@@ -43,6 +44,11 @@ UNKNOWN: Final = "unknown"
 #: clocks; no model on it, the same; loading, or failing to; and time of which nobody knows. ``_low`` is low clocks.
 STATES: Final = (BUSY, IDLE, IDLE_LOW, UNLOADED, UNLOADED_LOW, STARTING, UNKNOWN)
 
+#: What became of a charge: it was added, it had been added before, or another was added since that it knows nothing of.
+ADDED: Final = "added"
+THERE: Final = "there"
+OVERTAKEN: Final = "overtaken"
+
 #: A slot of a day, in seconds: 144 of them make a day.
 SLOT_S: Final = 600
 #: How long slots are kept, in days; whole days are kept as long as usage is.
@@ -72,6 +78,8 @@ class Charge:
     #: Unlike that of any other charge.
     id: str
     device: str
+    #: The charge that this one goes on from; empty for the first one. It is not added if that is the last no longer.
+    after: str = ""
     #: (day since the epoch, slot) -> what is added.
     amounts: Mapping[tuple[int, int], Mapping[str, float]]
     #: Up to where the device is billed with this, as the meter understands it.
@@ -105,21 +113,21 @@ class BillStore:
         self._client = client
         self._charge = script(client, "charge")
 
-    def charge(self, charge: Charge) -> bool:
-        """Add it; False if it was there already."""
+    def charge(self, charge: Charge) -> str:
+        """Add it; ``ADDED``, ``THERE`` or ``OVERTAKEN``."""
         parts = [[key, kept_s, _pairs(amounts)] for key, kept_s, amounts in _hashes(charge) if amounts]
         with redis_errors():
             done = self._charge(
                 keys=[keys.metered(charge.device), keys.BILLED],
-                args=[charge.device, charge.id, charge.mark, KEPT_DAYS * DAY_S, json.dumps(parts)],
+                args=[charge.device, charge.id, charge.mark, KEPT_DAYS * DAY_S, charge.after, json.dumps(parts)],
             )
-        return bool(done)
+        return str(done)
 
-    def mark(self, device_id: str) -> str | None:
-        """The mark of the device's last charge."""
+    def last(self, device_id: str) -> tuple[str, str | None]:
+        """The id of the device's last charge, empty if there was none, and its mark."""
         with redis_errors():
-            found = self._client.hget(keys.metered(device_id), "mark")
-        return None if found is None else str(found)
+            found = text_map(self._client.hgetall(keys.metered(device_id)))
+        return found.get("charge", ""), found.get("mark")
 
     def devices(self) -> list[str]:
         """Ids of all devices that ever were billed."""

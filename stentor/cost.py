@@ -19,7 +19,7 @@ UNMEASURED: Final = 0.01
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prices:
-    """What a kWh and an hour of a device cost, in one currency; None where nobody said."""
+    """What a kWh and an hour of a GPU, or of a device that is none, cost, in one currency; None where nobody said."""
 
     kwh: float | None = None
     gpu_hour: float | None = None
@@ -32,6 +32,8 @@ class Figures:
     #: Seconds for which there was a device, by state and in all.
     seconds: Mapping[str, float]
     device_s: float
+    #: The same of GPUs: devices on one GPU share its time.
+    gpu_s: float
     #: As far as it was measured, and for how many seconds that was.
     energy_j: float | None
     energy_s: float
@@ -142,6 +144,7 @@ def _figures(amounts: Mapping[str, float], power: Watts, saved: Savings, prices:
     figures = Figures(
         seconds=seconds,
         device_s=sum(seconds.values()),
+        gpu_s=sum(seconds.values()) - amounts.get("shared_s", 0.0),
         energy_j=amounts.get("energy_j", 0.0) if measured else None,
         energy_s=counter_s + samples_s,
         energy_from="both" if counter_s and samples_s else "counter" if counter_s else "samples" if measured else None,
@@ -189,13 +192,13 @@ def _priced(figures: Figures, prices: Prices, *, audio_s: float) -> Figures:
     """The same with what follows from it. ``audio_s`` is the audio that its energy made."""
     energy_j, reasons = figures.energy_j, dict(figures.reasons)
     energy_money = _times(energy_j, prices.kwh, J_PER_KWH)
-    device_money = _times(figures.device_s, prices.gpu_hour, S_PER_H)
+    device_money = _times(figures.gpu_s, prices.gpu_hour, S_PER_H)
     if prices.kwh is None:
         reasons["energy_money"] = "nobody said what a kWh costs"
     elif energy_money is None:
         reasons["energy_money"] = reasons["money"] = reasons["energy_j"]
     if prices.gpu_hour is None:
-        reasons["device_money"] = "nobody said what an hour of a device costs"
+        reasons["device_money"] = "nobody said what an hour of a GPU costs"
     if prices == Prices():
         reasons["money"] = "nobody said what anything costs"
     if energy_j is not None and audio_s <= 0:
@@ -241,6 +244,7 @@ def _together(parts: Mapping[str, Figures], characters: float, prices: Prices) -
     figures = Figures(
         seconds={state: sum(part.seconds[state] for part in parts.values()) for state in STATES},
         device_s=sum(part.device_s for part in parts.values()),
+        gpu_s=sum(part.gpu_s for part in parts.values()),
         energy_j=sum(part.energy_j or 0.0 for part in measured.values()) if measured else None,
         energy_s=sum(part.energy_s for part in parts.values()),
         energy_from=None if not sources else sources.pop() if len(sources) == 1 else "both",

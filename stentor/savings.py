@@ -36,8 +36,8 @@ FORMULAS: Final[Mapping[str, str]] = {
     "took no more than a thousandth of the time and was never measured counts as idle.",
     "seconds": "In these formulas: those whose energy was measured. device_s of unloading is all time without a model "
     "on the device; of clocks it is 0.",
-    "money": "energy_money is kWh x price_kwh; device_money is hours x price_gpu_hour. What is saved of device time is "
-    "saved money only if somebody else has the GPU meanwhile.",
+    "money": "energy_money is kWh x price_kwh; device_money is hours of gpu_s x price_gpu_hour. What is saved of "
+    "device time is saved money only if somebody else has the GPU meanwhile.",
 }
 
 #: The sums of the products of 1, the longest row and the padded cost, and of each with the time, by name.

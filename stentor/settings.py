@@ -214,7 +214,7 @@ class Settings(pydantic.BaseModel):
         description="Least time between two changes of a device that save power, in seconds. Work never waits for it.",
     )
     price_kwh: float | None = Field(None, ge=0, description="What a kWh costs, for the bill, in any currency.")
-    price_gpu_hour: float | None = Field(None, ge=0, description="What an hour of a device costs, in the same.")
+    price_gpu_hour: float | None = Field(None, ge=0, description="What an hour of a GPU costs, in the same.")
     metrics_bind: str | None = Field(
         None,
         pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]+):\d{1,5}$",

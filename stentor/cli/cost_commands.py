@@ -25,7 +25,7 @@ TRICKS = {"clocks": "lower clocks", "unloading": "unloading", "merging": "mergin
 @click.option(
     "--price-gpu-hour",
     type=click.FloatRange(0),
-    help="What an hour of a device costs.  [default: STENTOR_PRICE_GPU_HOUR]",
+    help="What an hour of a GPU costs.  [default: STENTOR_PRICE_GPU_HOUR]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")
 @click.option(
@@ -99,6 +99,7 @@ def _show(found: dict[str, Any]) -> None:
 def _facts(total: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("device hours", _hours(total["device_s"])),
+        ("GPU hours", _hours(total["gpu_s"])),
         ("energy", _number(total["kwh"], " kWh")),
         ("audio", f"{total['audio_hours']:.2f} h"),
         ("characters", str(total["characters"])),

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from scheduler.energy import FLUSH_EVERY_S, Meter
 from scheduler.policy import Clocks
 from stentor import keys
-from stentor.bill import BillStore, Charge
+from stentor.bill import ADDED, OVERTAKEN, THERE, BillStore, Charge
+from stentor.cost import Prices, report
 from stentor.devices import BUSY, GONE, IDLE, STARTING, UNLOADED
 from stentor.errors import RedisUnavailable
 from stentor.redis_client import connect
@@ -262,7 +263,7 @@ def test_a_counter_that_begins_anew_takes_nothing_back(client: redis.Redis, sett
     assert seconds(bill) == {"idle": 3}
 
 
-def test_two_devices_on_one_gpu_share_its_energy(client: redis.Redis, settings: Settings) -> None:
+def test_two_devices_on_one_gpu_share_its_energy_and_its_time(client: redis.Redis, settings: Settings) -> None:
     one = Metered(client, settings, at=AT).status
     other = dataclasses.replace(one, id="testhost/cuda:1", pid=2)
     meter = Meter(client, settings)
@@ -271,10 +272,12 @@ def test_two_devices_on_one_gpu_share_its_energy(client: redis.Redis, settings: 
         meter.sample(AT + second, [one, other], readings, {})
     meter.flush()
     found = BillStore(client).days(since=DAY, until=DAY)
-    assert [(record.device, record.amounts["energy_j"]) for record in found] == [
-        ("testhost/cuda:0", 90),
-        ("testhost/cuda:1", 90),
+    assert [(record.device, record.amounts["energy_j"], record.amounts["shared_s"]) for record in found] == [
+        ("testhost/cuda:0", 90, 1),
+        ("testhost/cuda:1", 90, 1),
     ]
+    total = report(found, {}, since=DAY, until=DAY, prices=Prices(gpu_hour=3600.0)).total
+    assert (total.device_s, total.gpu_s, total.device_money) == pytest.approx((4, 2, 2))
 
 
 def test_a_tick_over_midnight_is_divided(client: redis.Redis, settings: Settings) -> None:
@@ -294,9 +297,44 @@ def test_a_tick_over_midnight_is_divided(client: redis.Redis, settings: Settings
 def test_a_charge_that_is_sent_twice_is_added_once(client: redis.Redis) -> None:
     charge = Charge(id="one", device="testhost/cuda:0", amounts={(20_781, 60): {"s:idle": 10.0}}, mark="{}")
     store = BillStore(client)
-    assert [store.charge(charge), store.charge(charge)] == [True, False]
-    assert store.charge(dataclasses.replace(charge, id="two")) is True
+    assert [store.charge(charge), store.charge(charge)] == [ADDED, THERE]
+    assert store.charge(dataclasses.replace(charge, id="two", after="one")) == ADDED
     assert amounts(client) == {"s:idle": 20}
+
+
+def test_of_two_charges_that_go_on_from_the_same_one_the_first_is_added(client: redis.Redis) -> None:
+    charge = Charge(id="one", device="testhost/cuda:0", amounts={(20_781, 60): {"s:idle": 10.0}}, mark="{}")
+    store = BillStore(client)
+    assert store.charge(charge) == ADDED
+    assert [store.charge(dataclasses.replace(charge, id=name, after="one")) for name in ("two", "three")] == [
+        ADDED, OVERTAKEN,
+    ]  # fmt: skip
+    assert store.charge(dataclasses.replace(charge, id="four")) == OVERTAKEN
+    assert (amounts(client), store.last("testhost/cuda:0")) == ({"s:idle": 20}, ("two", "{}"))
+
+
+def test_of_two_schedulers_of_one_machine_each_second_is_billed_once(
+    device: Metered, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = device.meter, Meter(device.client, device.settings)
+    for second in range(1, 121):
+        device.meter = own
+        device.spend(1, watts=60)
+        if second % 17 == 0:
+            device.speak([40], took_s=1.0, watts=300)
+        own.flush(device.now)
+        device.meter = other
+        device.tick()
+        other.flush(device.now + (3 if second % 2 else 0))
+    own.flush()
+    device.meter = own
+    device.tick()
+    own.flush()
+    bill = amounts(device.client)
+    assert seconds(bill) == {"busy": pytest.approx(7, abs=0.01), "idle": pytest.approx(120, abs=0.01)}
+    assert bill["energy_j"] == pytest.approx(120 * 60 + 7 * 300)
+    assert bill["batches"] == 7
+    assert "charged_by_another" in capsys.readouterr().out
 
 
 def test_what_could_not_be_charged_is_charged_later_and_once(device: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +342,7 @@ def test_what_could_not_be_charged_is_charged_later_and_once(device: Metered, mo
     device.spend(10, watts=60)
     charge = BillStore.charge
 
-    def answer_is_lost(store: BillStore, wanted: Charge) -> bool:
+    def answer_is_lost(store: BillStore, wanted: Charge) -> str:
         charge(store, wanted)
         raise RedisUnavailable("the line was cut")
 
