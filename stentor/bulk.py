@@ -89,7 +89,7 @@ class Bulk:
     checks: int = 0
     #: What its key may, as it was when the file came.
     limits: Mapping[str, Any] | None = None
-    #: Whether its characters are in the key's usage; None if not, for the first to write it counts them.
+    #: Whether its characters are in the key's usage; None if not.
     chars_counted: bool | None = None
     #: Why the file was refused.
     error_code: str | None = None

@@ -180,10 +180,18 @@ class WebhookStore:
 
     def rotate_signing(self, owner: str) -> Signing:
         """The same with a new secret; the old one signs too for a day."""
-        rotated = self.signing(owner).rotated(time.time())
+        key, now = keys.signing(owner), time.time()
+        rotated: list[Signing] = []
+
+        def put(pipe: Pipeline) -> None:
+            line = pipe.get(key)
+            rotated.append((Signing() if line is None else Signing.from_json(str(line))).rotated(now))
+            pipe.multi()
+            pipe.set(key, rotated[-1].to_json())
+
         with redis_errors():
-            self._client.set(keys.signing(owner), rotated.to_json())
-        return rotated
+            self._client.transaction(put, key)
+        return rotated[-1]
 
     # --- deliveries
 

@@ -15,10 +15,11 @@ from stentor import keys
 from stentor.access import Limits
 from stentor.bulk import Bulk
 from stentor.bulk_store import BulkStore
-from stentor.errors import StorageUnavailable
+from stentor.errors import RedisUnavailable, StorageUnavailable
 from stentor.manifest import rows_of
 from stentor.settings import Settings
 from stentor.storage import Storage
+from stentor.usage import UsageStore
 from tests.conftest import register_voice
 from worker.bulks.checking import check
 
@@ -123,6 +124,28 @@ def test_the_characters_of_a_bulk_count_once_and_have_a_limit(files: Files) -> N
     assert used == ["33"]
     refused = files.checked(GOOD, key_id="k", limits=limits)
     assert (refused.state, refused.error_code) == ("failed", "daily_chars_exceeded")
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_check_that_dies_when_it_counts_characters_counts_them_the_next_time(
+    files: Files, counted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk = files.sent(GOOD, key_id="k", limits=dataclasses.asdict(Limits(daily_chars=50)))
+    count = UsageStore.add_characters
+
+    def die(*args: Any, **options: Any) -> None:
+        if counted:
+            count(*args, **options)
+        raise RedisUnavailable("the line was cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UsageStore, "add_characters", die)
+        with pytest.raises(RedisUnavailable):
+            check(bulk.id, files.settings)
+    check(bulk.id, files.settings)
+    assert files.now(bulk).state == "waiting"
+    (day,) = files.client.scan_iter("stentor:usage:k:*")
+    assert files.client.hget(str(day), "characters") == "33"
 
 
 def test_a_file_that_ends_its_process_is_not_checked_for_ever(files: Files) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.app import create_app
 from stentor import keys
 from stentor.access import READ, SUBMIT, KeyStore
 from stentor.settings import Settings
+from stentor.webhook_store import WebhookStore
 from stentor.webhooks import DEFAULT_EVENTS, MAX_ENDPOINTS
 from tests.conftest import register_voice
 from tests.integration.test_jobs_api import TEXT, refused
@@ -259,6 +261,13 @@ def test_while_a_secret_is_rotated_both_verify(web: FlaskClient, courier: Courie
     for path, secrets in (("/hook", (made["secret"], new)), ("/hook/own", (old_default, new_default))):
         for secret in secrets:
             Webhook(secret).verify(by_path[path].body, by_path[path].headers)
+
+
+def test_of_rotations_at_the_same_time_each_follows_another(client: redis.Redis) -> None:
+    store = WebhookStore(client, keep_s=3600)
+    with ThreadPoolExecutor(4) as threads:
+        rotated = list(threads.map(lambda _: store.rotate_signing("acme"), range(40)))
+    assert len({signing.old_secret for signing in rotated}) == 40
 
 
 def test_a_ping_arrives_and_its_delivery_can_be_looked_at(web: FlaskClient, courier: Courier) -> None:

@@ -162,11 +162,9 @@ class _Check:
         Raises:
             DailyCharsExceeded: the key has not so many left.
         """
-        limits = Limits(**bulk.limits) if bulk.limits else Limits()
-        with redis_errors():
-            first = self._client.hsetnx(keys.bulk(bulk.id), "chars_counted", "true")
-        if first and bulk.key_id:
-            UsageStore(self._client).add_characters(bulk.key_id, bulk.owner, chars, limits)
+        if bulk.key_id:
+            limits = Limits(**bulk.limits) if bulk.limits else Limits()
+            UsageStore(self._client).add_characters(bulk.key_id, bulk.owner, chars, limits, bulk=bulk.id)
 
     def _refuse(self, bulk: Bulk, error: StentorError, fields: Mapping[str, Any]) -> None:
         self._store.refuse(bulk.id, error, fields)
