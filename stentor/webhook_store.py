@@ -205,15 +205,15 @@ class WebhookStore:
         wanted = frozenset((state,) if state else STATES)
         index = keys.deliveries(endpoint.id)
         found: list[Delivery] = []
+        last, looked, more = after, 0, True
         with redis_errors():
-            start = 0 if after is None else self._place_behind(index, after)
-            end = start + LOOKED_THROUGH
-            ids, last = [""], None
-            while ids and start < end and len(found) <= limit:
+            while more and looked < LOOKED_THROUGH and len(found) <= limit:
+                # From its place now: what was made since the last piece has moved all places.
+                start = 0 if last is None else self._place_behind(index, last)
                 ids = text_list(self._client.zrevrange(index, start, start + PIECE - 1))
                 found += [one for one in self._found(ids) if one.state in wanted]
-                start += len(ids)
-                last = ids[-1] if ids else None
+                looked, more = looked + len(ids), len(ids) == PIECE
+                last = ids[-1] if more else None
         if len(found) > limit:
             return DeliveryPage(deliveries=found[:limit], next_cursor=found[limit - 1].id)
         return DeliveryPage(deliveries=found, next_cursor=last)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +17,10 @@ from standardwebhooks import Webhook
 from api.app import create_app
 from stentor import keys
 from stentor.access import READ, SUBMIT, KeyStore
+from stentor.record import to_items
 from stentor.settings import Settings
 from stentor.webhook_store import WebhookStore
-from stentor.webhooks import DEFAULT_EVENTS, MAX_ENDPOINTS
+from stentor.webhooks import DEFAULT_EVENTS, MAX_ENDPOINTS, Delivery, Endpoint
 from tests.conftest import register_voice
 from tests.integration.test_jobs_api import TEXT, refused
 from tests.receivers import LOOPBACK, Handler, Received, receiver
@@ -370,6 +372,36 @@ def test_deliveries_are_listed_in_pages_newest_first(web: FlaskClient, courier: 
         cursor = {"cursor": page["next_cursor"]}
     assert seen == everything
     assert deliveries(web, webhook_id, state="failed") == []
+
+
+def test_what_is_made_while_deliveries_are_listed_moves_none_of_them(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long lists are looked through in pieces."""
+    monkeypatch.setattr("stentor.webhook_store.PIECE", 2)
+    store = WebhookStore(client, keep_s=3600)
+    endpoint = Endpoint(id="whe_one", owner="acme", url=URL)
+
+    def put(number: int) -> None:
+        delivery = Delivery(
+            id=f"whd_{number}", event="", type="", endpoint=endpoint.id, owner="acme", url=URL, payload=""
+        )
+        client.hset(keys.delivery(delivery.id), items=to_items(delivery))
+        client.zadd(keys.deliveries(endpoint.id), {delivery.id: number})
+
+    for number in range(1, 6):
+        put(number)
+    numbers = itertools.count(6)
+    found = WebhookStore._found
+
+    def meanwhile(store: WebhookStore, ids: Sequence[str]) -> Sequence[Delivery]:
+        put(next(numbers))
+        return found(store, ids)
+
+    monkeypatch.setattr(WebhookStore, "_found", meanwhile)
+    page = store.deliveries(endpoint, limit=100)
+    assert [delivery.id for delivery in page.deliveries] == ["whd_5", "whd_4", "whd_3", "whd_2", "whd_1"]
+    assert page.next_cursor is None
 
 
 def test_a_deleted_endpoint_hears_nothing_more(web: FlaskClient, courier: Courier) -> None:
