@@ -46,7 +46,7 @@ BEAT_GOOD_FOR_S = 15
 
 
 @contextlib.contextmanager
-def _garbage_later() -> Iterator[None]:
+def garbage_later() -> Iterator[None]:
     """Let Python look for garbage between two ticks, and not within one.
 
     What a tick makes stays until the next one has made it anew. Looking through it again and again meanwhile took a
@@ -88,7 +88,8 @@ class Scheduler:
             while not stopping.is_set():
                 began_s = time.monotonic()
                 try:
-                    self.tick(time.time())
+                    with garbage_later():
+                        self.tick(time.time())
                     away = False
                 except RedisUnavailable as exc:
                     if not away:
@@ -100,7 +101,6 @@ class Scheduler:
         finally:
             self.close()
 
-    @_garbage_later()
     def tick(self, now_s: float) -> None:
         """Look at everything at ``now_s`` (seconds since the epoch), and act.
 

@@ -6,9 +6,8 @@ import dataclasses
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
 
 import redis
 
@@ -26,6 +25,8 @@ from stentor.usage import too_many_chars
 EVENTS_KEPT = 10_000
 #: Seconds after which some of the jobs that wait have most likely been spoken.
 ROOM_AFTER_S = 5.0
+#: Notes of lanes that are no longer so and are kept nevertheless, beside as many as there are lanes.
+MOST_STALE = 10_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,10 +192,10 @@ class Backlog:
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client
         self._note = script(client, "note_lanes")
-        self._ask_lost = script(client, "lost")
+        self._lost = script(client, "lost")
         self._lease_ms = round(lease_s * 1000)
-        #: The priorities that were held at the last look, and what was made of each note then.
-        self._last: tuple[AbstractSet[str], Mapping[str, LaneState]] = (frozenset(), {})
+        #: The priorities that were held at the last look, and what was made of each note since they are.
+        self._last: tuple[AbstractSet[str], dict[str, LaneState]] = (frozenset(), {})
 
     def lanes(self) -> list[LaneState]:
         """All lanes in which something waits.
@@ -202,17 +203,6 @@ class Backlog:
         Raises:
             RedisUnavailable: Redis does not answer.
         """
-        held, notes = self._look()
-        held_before, known = self._last
-        if held != held_before:
-            known = {}
-        # Of ten thousand lanes most are as they were a second ago.
-        states = [known.get(note) or _state(note, held) for note in notes]
-        self._last = held, dict(zip(notes, states, strict=True))
-        return states
-
-    def _look(self) -> tuple[AbstractSet[str], list[str]]:
-        """The priorities that are held, and what is noted of each lane in which something waits."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.smembers(keys.HELD)
@@ -220,34 +210,39 @@ class Backlog:
             held, notes = pipe.execute()
             if not notes:
                 notes = self._note(keys=[keys.LANES, keys.BACKLOG], args=[keys.GROUP])
-            waiting = [note for note in notes if note and not note.endswith(_ONLY_HELD)]
-            only_held = [note for note in notes if note.endswith(_ONLY_HELD)]
-            both = [note for note in waiting if note.endswith("+")]
-            if only_held or both:
-                again = self._lost(only_held, both)
-                waiting = [again.pop(note, note) for note in waiting] + list(again.values()) if again else waiting
-        return held, waiting
+            held_before, known = self._last
+            if held != held_before or len(known) > 2 * len(notes) + MOST_STALE:
+                known = {}
+                self._last = held, known
+            # Of ten thousand lanes most are as they were a second ago.
+            found = list(map(known.get, notes))
+            fresh = [note for note, state in zip(notes, found, strict=True) if state is None and note]
+            in_hands = self._with_lost([note[:-1].split("\0") for note in fresh if note.endswith("+")])
+        changed = {note: _state(*note.split("\0"), held=held) for note in fresh if not note.endswith("+")}
+        known.update(changed)
+        return [*filter(None, found), *changed.values(), *(_state(*note, held=held) for note in in_hands)]
 
-    def _lost(self, only_held: list[str], both: list[str]) -> dict[str, str]:
-        """What to take for those of these notes in whose lanes jobs wait that a device was silent about."""
-        notes = only_held + both
-        lanes = [note.partition("\0")[0] for note in notes]
-        found = iter(self._ask_lost(args=[keys.GROUP, self._lease_ms, len(only_held), *lanes]))
-        again = {}
+    def _with_lost(self, notes: Sequence[list[str]]) -> list[list[str]]:
+        """Those in whose lanes something waits, with what devices have been silent about.
+
+        ``notes`` are lanes of which devices hold something, each with how many jobs wait besides and since when.
+        """
+        if not notes:
+            return []
+        notes = sorted(notes, key=lambda note: note[1] != "0")
+        only_held = sum(waiting == "0" for _, waiting, _ in notes)
+        lanes = [lane for lane, _, _ in notes]
+        found = iter(self._lost(args=[keys.GROUP, self._lease_ms, only_held, *lanes]))
         for which, count, came_ms in zip(found, found, found, strict=True):
-            lane, waiting, _ = notes[which].split("\0")
-            again[notes[which]] = f"{lane}\0{int(waiting) + count}\0{came_ms}"
-        return again
+            lane, waiting, _ = notes[which]
+            notes[which] = [lane, str(int(waiting) + count), came_ms]
+        return [note for note in notes if note[1] != "0"]
 
 
-#: The end of a note that says: nothing waits here, and devices hold something.
-_ONLY_HELD: Final = "\x000\x000+"
-
-
-def _state(note: str, held: AbstractSet[str]) -> LaneState:
-    key, waiting, came_ms = note.rstrip("+").split("\0")
-    lane = _lane(key)
-    return LaneState(lane, int(waiting), int(came_ms) / 1000, lane.priority in held)
+def _state(lane: str, waiting: str, came_ms: str, *, held: AbstractSet[str]) -> LaneState:
+    """What a note says, in parts."""
+    found = _lane(lane)
+    return LaneState(found, int(waiting), int(came_ms) / 1000, found.priority in held)
 
 
 #: Lanes are few; to take a name apart is most of the work.

@@ -40,7 +40,10 @@ def told(states: list[LaneState]) -> list[tuple[str, int, float]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_noted_of_the_lanes_is_what_is_in_them(make: Callable[..., Bench], seed: int) -> None:
+def test_what_is_noted_of_the_lanes_is_what_is_in_them(
+    make: Callable[..., Bench], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stentor.store.MOST_STALE", 5)
     draw = random.Random(seed)
     bench = make()
     bench.submit(*map(a_job, TEXTS))
@@ -63,6 +66,8 @@ def test_what_is_noted_of_the_lanes_is_what_is_in_them(make: Callable[..., Bench
             else:
                 bench.deliveries.give_back([delivery])
         assert told(bench.backlog.lanes()) == looked_up(bench.client), step
+        _, remembered = bench.backlog._last
+        assert len(remembered) <= 2 * len(TEXTS) + 5 + len(TEXTS), "what is over is forgotten"
     for delivery in held:
         bench.deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
     bench.run()
