@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
@@ -119,7 +120,7 @@ class Orders:
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)
         self._ring(len(live) if ended else to_be_woken(plan.wants, live, plan.waiting))
-        self._ring_again(plan.waiting)
+        self._ring_again(plan.waiting, live)
         self._tell(plan.wants, now)
 
     def _hold_back(self, plan: Plan, token: int) -> bool:
@@ -168,9 +169,14 @@ class Orders:
             if not self._doorbell.ring():
                 return
 
-    def _ring_again(self, waiting: Mapping[str, Waiting]) -> None:
-        """Ring if a text has waited so long that its doorbell may have been lost. One too many costs nothing."""
-        model = max(waiting, key=lambda model: waiting[model].oldest_wait_s, default=None)
+    def _ring_again(self, waiting: Mapping[str, Waiting], live: Iterable[DeviceStatus]) -> None:
+        """Ring if a text has waited so long that its doorbell may have been lost, and not for a model to be loaded.
+
+        A device that speaks hears one too many for nothing; one that has no model would load it for nothing.
+        """
+        loading = Counter(model for status in live if status.loading_at is not None for model in status.models)
+        unheard = [model for model, one in waiting.items() if one.texts > loading[model]]
+        model = max(unheard, key=lambda model: waiting[model].oldest_wait_s, default=None)
         if model is None or (wait_s := waiting[model].oldest_wait_s) < self._ring_after_s:
             return
         if self._doorbell.ring():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from stentor.devices import BUSY, FAILED, GONE, STARTING, DeviceStatus
+from stentor.devices import BUSY, FAILED, GONE, IDLE, STARTING, DeviceStatus
 from stentor.job import PRIORITIES
 from stentor.lanes import LaneState
 from stentor.overrides import LOW, NO_OVERRIDE, NORMAL, RESIDENT, UNLOADED, Override
@@ -133,6 +133,8 @@ class _Moment:
     #: Whether it is that time.
     prewarms: bool
     waiting: Mapping[str, Waiting]
+    #: Idle devices whose clocks are wanted normal for it.
+    expectant: AbstractSet[str] = frozenset()
 
     def work_for(self, status: DeviceStatus) -> Waiting | None:
         """What waits for this device, the most urgent; None if nothing does."""
@@ -147,6 +149,7 @@ def decide(now: float, rules: Rules, lanes: Sequence[LaneState], devices: Sequen
     window = None if prewarms else spell
     held, held_reason = _held(now, rules, window, prewarms=prewarms)
     moment = _Moment(now=now, rules=rules, window=window, prewarms=prewarms, waiting=claimable(now, lanes, held))
+    moment = dataclasses.replace(moment, expectant=_expectant(moment, devices))
     return Plan(
         wants={view.status.id: _want(moment, view) for view in devices},
         held=held,
@@ -189,6 +192,29 @@ def claimable(now: float, lanes: Iterable[LaneState], held: AbstractSet[str]) ->
         )
         for model, known in found.items()
     }
+
+
+def _expectant(moment: _Moment, devices: Iterable[DeviceView]) -> frozenset[str]:
+    """The idle devices that most likely speak next, as many as texts wait: those that have the model, and are fast.
+
+    One text would else bring back the clocks of all GPUs of a host, for as long as they stay so at the least. Whichever
+    device claims it has its own back at once, for it rings.
+    """
+    able = [
+        view
+        for view in devices
+        if view.clocks is not None
+        and view.clocks.state != UNAVAILABLE
+        and view.status.state in {IDLE, UNLOADED}
+        and not moment.waiting.keys().isdisjoint(view.status.models)
+    ]
+
+    def eagerness(view: DeviceView) -> tuple[bool, bool, str]:
+        is_low = view.clocks is not None and view.clocks.state == LOW
+        return view.status.model not in moment.waiting, is_low, view.status.id
+
+    texts = sum(one.texts for one in moment.waiting.values())
+    return frozenset(view.status.id for view in sorted(able, key=eagerness)[:texts])
 
 
 def _want(moment: _Moment, view: DeviceView) -> Want:
@@ -246,8 +272,7 @@ def _clocks(moment: _Moment, view: DeviceView) -> tuple[str | None, str]:
     if view.status.state in {BUSY, STARTING} or view.status.loading_at is not None:
         # A model that an order brings is loaded by a device that still is `unloaded`.
         return NORMAL, "it loads its model" if view.status.loading_at else f"the device is {view.status.state}"
-    work = moment.work_for(view.status)
-    if work is not None and view.status.state != GONE:
+    if view.status.id in moment.expectant and (work := moment.work_for(view.status)) is not None:
         return NORMAL, work.words
     return _clocks_of_an_idle_one(moment, view.status, view.clocks)
 

@@ -242,6 +242,17 @@ def test_what_was_not_heard_is_rung_for_again(client: redis.Redis, one: Orders, 
     assert rung(client) == 1
 
 
+@pytest.mark.parametrize(("loading", "rings"), [(2, 1), (3, 0)])
+def test_for_texts_whose_models_are_being_loaded_nobody_else_is_woken(
+    client: redis.Redis, one: Orders, token: int, loading: int, rings: int
+) -> None:
+    """Three texts wait."""
+    asleep = a_status("testhost/cuda:9", state=UNLOADED)
+    busy = [a_status(f"testhost/cuda:{n}", state=UNLOADED, loading_at=NOW - 20) for n in range(loading)]
+    one.act(a_plan(None, lanes=[waiting(oldest_wait_s=20)]), [*busy, asleep], token, NOW)
+    assert rung(client) == rings
+
+
 def test_the_policys_words_are_shown_while_a_scheduler_is_there(client: redis.Redis, one: Orders, token: int) -> None:
     one.act(a_plan(UNLOADED), [a_status()], token, NOW)
     shown = json.loads(client.hget(keys.WANTS, "testhost/cpu") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from typing import Any
@@ -201,12 +202,40 @@ LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=
         ({"was": LOW, "state": "busy"}, ("normal", "the device is busy")),
         ({"was": LOW, "state": "starting"}, ("normal", "the device is starting")),
         ({"was": LOW, "lanes": [lane("bulk")]}, ("normal", "3 texts wait, bulk, for 4 s")),
+        ({"was": LOW, "lanes": [lane("bulk")], "state": "failed"}, ("low", "idle for 17 min")),
         ({"was": LOW, "rules": {"idle_clocks_s": 0.0}}, ("normal", "STENTOR_IDLE_CLOCKS_S is 0")),
         ({"was": NORMAL, "state": "busy", "override": Override(clocks="low", by="ann")}, ("low", "ann wants it so")),
     ],
 )
 def test_clocks_are_wanted_as_the_work_and_people_say(case: dict[str, Any], wanted: tuple[str | None, str]) -> None:
     assert clocks(OUT, **case) == wanted
+
+
+@pytest.mark.parametrize(
+    ("texts", "fast"),
+    [
+        # Who has the model comes first, and of those who has normal clocks anyway.
+        (1, {"cuda:2"}),
+        (2, {"cuda:1", "cuda:2"}),
+        (3, {"cuda:0", "cuda:1", "cuda:2"}),
+        (9, {"cuda:0", "cuda:1", "cuda:2"}),
+    ],
+)
+def test_no_more_gpus_get_their_clocks_back_than_texts_wait(texts: int, fast: set[str]) -> None:
+    def view(number: int, was: Clocks, state: str = "idle", **more: Any) -> DeviceView:
+        seen = dataclasses.replace(status(OUT, state), id=f"host/cuda:{number}", **more)
+        return DeviceView(status=seen, clocks=was)
+
+    views = [
+        view(0, LOW, "unloaded"),
+        view(1, LOW),
+        view(2, Clocks(state="normal", since=OUT - 5000)),
+        view(3, LOW, models=("ann",), model="ann"),
+        view(4, LOW, "failed"),
+        view(5, Clocks(state="unavailable", since=0, reason="no driver")),
+    ]
+    wants = decide(OUT, Rules(windows=Windows()), at(OUT, [lane("standard", waiting=texts)]), views).wants
+    assert {name.partition("/")[2] for name, want in wants.items() if want.clocks == "normal"} == fast
 
 
 def test_bulks_are_held_in_a_window_and_not_in_its_last_minutes() -> None:
@@ -308,7 +337,7 @@ def test_nothing_leaves_and_nothing_slows_while_there_is_work(
     claimable = any(one.lane.model == "joe" and one.lane.priority not in plan.held for one in lanes)
     if claimable or state == "busy":
         assert want.residency != "unloaded"
-    if (claimable and state != "gone") or state == "busy":
+    if (claimable and state not in {"gone", "failed"}) or state == "busy":
         assert want.clocks == "normal" or override.clocks == "low"
     if want.clocks == "low" and was == "normal" and override.clocks == "auto":
         assert loaded_s >= rules.dwell_s
