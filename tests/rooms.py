@@ -77,8 +77,16 @@ class Rooms:
         return httpx.request(method, self.url + path, headers=headers, timeout=60, trust_env=False, **rest)  # type: ignore[arg-type]
 
     def ready(self) -> bool:
+        """Whether the API answers, and has all that it needs."""
+        return self._answers("/readyz")
+
+    def listens(self) -> bool:
+        """Whether the API answers."""
+        return self._answers("/healthz")
+
+    def _answers(self, path: str) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return self.http("GET", "/readyz").status_code == 200
+            return self.http("GET", path).status_code == 200
         return False
 
     def submit(self, *texts: str) -> list[str]:

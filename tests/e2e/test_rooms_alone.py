@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from tests.rooms import ROOMS, Rooms, rooms_apart
@@ -26,18 +24,12 @@ def test_rooms_that_start_before_redis_wait_for_it(rooms: Rooms) -> None:
     rooms.near.stop("valkey")
     for name in ROOMS:
         rooms.start(name)
-    eventually(lambda: _listens(rooms), 30)
+    eventually(rooms.listens, 60)
     assert rooms.http("GET", "/readyz").status_code == 503
     rooms.near.start("valkey")
     eventually(rooms.ready, 60)
     (job,) = rooms.settled(rooms.submit("Good morning."))
     assert job["state"] == "succeeded"
-
-
-def _listens(rooms: Rooms) -> bool:
-    with contextlib.suppress(httpx.TransportError):
-        return rooms.http("GET", "/healthz").is_success
-    return False
 
 
 def test_a_redis_that_was_away_finds_everyone_where_they_were(rooms: Rooms) -> None:

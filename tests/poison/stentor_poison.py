@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 
 POISON = "poison"
 RATE_HZ = 16_000
+#: The environment's name for a file; while it is there the model cannot be loaded.
+BROKEN = "POISON_BROKEN"
 #: So long does the model take to load, and a forward pass, whatever is in it.
 LOAD_S, PASS_S = 0.3, 0.02
 #: Memory that a ``hog`` takes at a time, and where it stops when nobody else stops it, for the sake of the machine.
@@ -49,6 +53,8 @@ class PoisonEngine:
 
     def load(self, device: str, memory_limit_bytes: int | None) -> None:
         time.sleep(LOAD_S)
+        if Path(os.environ.get(BROKEN, "")).is_file():
+            raise OSError("bad weights")
 
     def unload(self) -> None: ...
 
