@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, cast
 
 import redis
 
-from stentor import keys
+from stentor import keys, log
 from stentor.errors import DeviceNotFound
 from stentor.record import from_json, to_json
 from stentor.redis_client import redis_errors, script, text_list
+
+_log = log.get(__name__)
 
 STARTING: Final = "starting"
 IDLE: Final = "idle"
@@ -24,6 +26,8 @@ GONE: Final = "gone"
 #: no end. Prometheus's histograms are made of them.
 SIZE_CLASSES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 TIME_CLASSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: How much of a report that cannot be read is logged, in characters.
+SHOWN: Final = 200
 #: States in which a device takes work, now or after it has loaded a model.
 LIVE: Final = frozenset({IDLE, BUSY, UNLOADED})
 
@@ -98,6 +102,8 @@ class DeviceRegistry:
         self._client = client
         self._lease_s = lease_s
         self._reports = script(client, "devices")
+        #: What was wrong with reports that could not be read.
+        self._said: set[str] = set()
 
     def report(self, status: DeviceStatus) -> None:
         """Write down what a device says."""
@@ -109,14 +115,16 @@ class DeviceRegistry:
             pipe.execute()
 
     def list(self, now_s: float | None = None) -> list[DeviceStatus]:
-        """All devices that ever reported, by id; one that has been silent for a lease is ``gone``."""
+        """All devices that ever reported, by id; one that has been silent for a lease is ``gone``.
+
+        A report that cannot be read is left out, and logged once.
+        """
         now_s = time.time() if now_s is None else now_s
         with redis_errors():
             # In one round trip. Not with SORT and its GET, which Redis lets only those do who may read every key.
             answer = self._reports(args=[keys.DEVICES])
         reports = text_list(cast("list[object]", answer))
-        found = [self._status(report, now_s) for report in reports if report]
-        return sorted(found, key=lambda status: status.id)
+        return sorted(self._readable(filter(None, reports), now_s), key=lambda status: status.id)
 
     def get(self, wanted: str) -> DeviceStatus:
         """What this device reported.
@@ -129,6 +137,16 @@ class DeviceRegistry:
         if report is None:
             raise DeviceNotFound(f"there is no device {wanted!r}")
         return self._status(report, time.time())
+
+    def _readable(self, reports: Iterable[str], now_s: float) -> Iterator[DeviceStatus]:
+        """Those that can be read: one that cannot, as of a later release, is not to hide all others."""
+        for report in reports:
+            try:
+                yield self._status(report, now_s)
+            except ValueError as exc:
+                if (reason := str(exc)) not in self._said:
+                    self._said.add(reason)
+                    _log.error("report_unreadable", reason=reason, report=report[:SHOWN])
 
     def _status(self, report: str, now_s: float) -> DeviceStatus:
         status = from_json(DeviceStatus, report)

@@ -129,6 +129,14 @@ def test_a_device_is_read_as_it_reported(client: redis.Redis) -> None:
     assert there == told_of
 
 
+def test_a_report_that_cannot_be_read_hides_no_other(client: redis.Redis, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = DeviceRegistry(client, lease_s=60)
+    registry.report(DeviceStatus(id="a/cpu", pid=8, state="idle", started_at=1.0, seen_at=20.0))
+    registry.report(DeviceStatus(id="b/cpu", pid=9, state="idle", started_at=float("nan"), seen_at=20.0))
+    assert [[status.id for status in registry.list()] for _ in range(2)] == [["a/cpu"], ["a/cpu"]]
+    assert capsys.readouterr().out.count("report_unreadable") == 1
+
+
 def test_an_override_that_has_expired_is_no_override(client: redis.Redis) -> None:
     overrides = OverrideStore(client)
     overrides.put("a/cpu", residency="unloaded", by="ops", for_s=600)
