@@ -59,18 +59,18 @@ def test_one_that_stops_in_order_leaves_the_place_at_once(client: redis.Redis, m
 
 
 @pytest.mark.parametrize(
-    ("space", "least_s", "most_s"),
-    [("here", 0.0, 0.3), ("another container", 0.4, 5.0)],
+    ("space", "silent_s", "least_s", "most_s"),
+    [("here", 60.0, 0.0, 30.0), ("another container", 0.6, 0.4, 30.0)],
 )
 def test_one_that_was_killed_is_followed_when_it_is_known_to_be_dead(
-    client: redis.Redis, make: Callable[..., Acting], space: str, least_s: float, most_s: float
+    client: redis.Redis, make: Callable[..., Acting], space: str, silent_s: float, least_s: float, most_s: float
 ) -> None:
     """At once where its process can be looked for; elsewhere when it has been silent for long enough."""
     me = Who.me()
     killed = Who(
         token="1", pid=4_000_000, started="5", space=me.space if space == "here" else space, machine="worker-0"
     )
-    client.set(keys.acts(DEVICE), to_json(killed), px=600)
+    client.set(keys.acts(DEVICE), to_json(killed), px=round(silent_s * 1000))
     began_s = time.monotonic()
     make().begin()
     assert least_s <= time.monotonic() - began_s < most_s

@@ -394,7 +394,7 @@ def test_a_job_whose_model_is_not_here_waits_for_a_device_that_has_it(make: Call
 def test_an_empty_drain_returns_at_once(make: Callable[..., Bench]) -> None:
     started = time.monotonic()
     assert make().run() is False
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_a_text_whose_model_is_resident_elsewhere_is_left_there_and_the_doorbell_rung_on(
