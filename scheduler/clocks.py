@@ -142,12 +142,14 @@ class ClockKeeper:
         self._looked_at = now
         self._own = [status for status in statuses if status.machine == self._machine]
         self._contexts.note(self._own)
-        if self._left or any(status.gpu for status in self._own):
-            self._gpus.look(now)
+        looks = bool(self._left) or any(status.gpu for status in self._own)
+        opened = looks and self._gpus.look(now)
         self._take_over_from_heir(now)
         for gpu in self._low - set(self._gpus.uuids):
             self._low.discard(gpu)
             self._left.add(gpu)
+        if opened:
+            self._lower_again(now)
         if not self._read_leases:
             self._read()
         self._reset_left(now)
@@ -218,6 +220,15 @@ class ClockKeeper:
         self._since[gpu] = now
         reason = self._reasons[gpu]
         _log.info("clocks_lowered", gpu=gpu, sm_mhz=low.sm_mhz, memory_mhz=low.memory_mhz, reason=reason)
+
+    def _lower_again(self, now: float) -> None:
+        """Lock what is low once more: the driver may have forgotten it."""
+        for gpu in sorted(self._low):
+            try:
+                self._gpus.lower(gpu, now)
+            except (ClocksRefused, GpuLost):
+                self._low.discard(gpu)
+                self._left.add(gpu)
 
     def _raise(self, gpu: str, now: float, reason: str) -> None:
         if self._reset(gpu, now, reason):

@@ -33,15 +33,20 @@ class Gpus:
         self._not_before: dict[str, float] = {}
         self.readings: Mapping[str, Reading] = {}
 
-    def look(self, now: float) -> None:
-        """Read all GPUs anew. ``now`` is seconds since the epoch."""
-        if (self._nvml is None or self._nvml.lost) and not 0 <= now - self._open_at < OPEN_AGAIN_S:
+    def look(self, now: float) -> bool:
+        """Read all GPUs anew; whether NVML was opened for it. ``now`` is seconds since the epoch.
+
+        Without persistence mode the driver forgets between two openings what it was told of a GPU that nobody uses.
+        """
+        opens = (self._nvml is None or bool(self._nvml.lost)) and not 0 <= now - self._open_at < OPEN_AGAIN_S
+        if opens:
             self._open(now)
         self.readings = {} if self._nvml is None else self._nvml.readings()
         lost = frozenset() if self._nvml is None else frozenset(self._nvml.lost)
         if lost - self._lost:
             _log.error("gpu_lost", gpus=sorted(map(str, lost)), again_s=OPEN_AGAIN_S)
         self._lost = lost
+        return opens
 
     def _open(self, now: float) -> None:
         self.close()

@@ -312,6 +312,22 @@ def test_a_lost_gpu_comes_back_with_its_own_clocks(keeper: ClockKeeper, gpus: St
     assert set(client.hgetall(keys.clocks("testhost"))) == {B}
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_a_driver_that_is_opened_again_may_have_forgotten_is_said_again(
+    keeper: ClockKeeper, gpus: StubGpus, refused: bool
+) -> None:
+    both = a_device(), a_device("cuda:1", B, pid=4_000_001)
+    tick(keeper, "low", *both)
+    gpus.lose(A)
+    tick(keeper, "low", *both, now=NOON + 1)
+    gpus.lock_by_hand(B, 0, 0)  # as without persistence mode
+    gpus.inject("set_gpu", UNKNOWN if refused else 0)
+    tick(keeper, "low", *both, now=NOON + OPEN_AGAIN_S - 1)
+    assert gpus.locks(B) == (0, 0)
+    found = tick(keeper, "low", *both, now=NOON + OPEN_AGAIN_S + 1)["testhost/cuda:1"]
+    assert (found.state, gpus.locks(B)) == (("normal", (0, 0)) if refused else ("low", (210, 405)))
+
+
 # --- leases, and a Redis that is away
 
 
