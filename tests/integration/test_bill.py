@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 import redis
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from scheduler.energy import FLUSH_EVERY_S, Meter
 from scheduler.policy import Clocks
@@ -313,19 +314,18 @@ def test_of_two_charges_that_go_on_from_the_same_one_the_first_is_added(client: 
     assert (amounts(client), store.last("testhost/cuda:0")) == ({"s:idle": 20}, ("two", "{}"))
 
 
-def test_of_two_schedulers_of_one_machine_each_second_is_billed_once(
-    device: Metered, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_two_schedulers_of_one_machine_each_second_is_billed_once(device: Metered) -> None:
     own, other = device.meter, Meter(device.client, device.settings)
-    for second in range(1, 121):
-        device.meter = own
-        device.spend(1, watts=60)
-        if second % 17 == 0:
-            device.speak([40], took_s=1.0, watts=300)
-        own.flush(device.now)
-        device.meter = other
-        device.tick()
-        other.flush(device.now + (3 if second % 2 else 0))
+    with capture_logs() as events:
+        for second in range(1, 121):
+            device.meter = own
+            device.spend(1, watts=60)
+            if second % 17 == 0:
+                device.speak([40], took_s=1.0, watts=300)
+            own.flush(device.now)
+            device.meter = other
+            device.tick()
+            other.flush(device.now + (3 if second % 2 else 0))
     own.flush()
     device.meter = own
     device.tick()
@@ -334,7 +334,7 @@ def test_of_two_schedulers_of_one_machine_each_second_is_billed_once(
     assert seconds(bill) == {"busy": pytest.approx(7, abs=0.01), "idle": pytest.approx(120, abs=0.01)}
     assert bill["energy_j"] == pytest.approx(120 * 60 + 7 * 300)
     assert bill["batches"] == 7
-    assert "charged_by_another" in capsys.readouterr().out
+    assert "charged_by_another" in {event["event"] for event in events}
 
 
 def test_what_could_not_be_charged_is_charged_later_and_once(device: Metered, monkeypatch: pytest.MonkeyPatch) -> None:
