@@ -177,8 +177,9 @@ def test_sigterm_stops_everything_in_order_and_leaves_no_process(programs: None,
     assert running.exit_code == 0
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     assert not (tmp_path / "run.json").exists()
-    assert [line.split()[0] for line in told.splitlines() if line.endswith("stopped") and line != "stopped"] == [
-        "api", "worker:cpu", "io", "io-2", "scheduler", "valkey", "s3",
-    ]  # fmt: skip
+    ends = [line.split()[:2] for line in told.splitlines() if " stopped" in line or " killed after" in line]
+    assert [name for name, _ in ends] == ["api", "worker:cpu", "io", "io-2", "scheduler", "valkey", "s3"]
+    # One time in twenty SeaweedFS's volume server waits 30 s for a connection that nobody uses; its grace is 10 s.
+    assert {how for name, how in ends if name != "s3"} == {"stopped"}
     with stack(tmp_path) as again:
         assert [job["state"] for job in settled(again, ids)] == ["succeeded"] * len(ids)
