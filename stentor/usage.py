@@ -64,8 +64,8 @@ class UsageStore:
         self._client = client
         self._count = script(client, "count_characters")
 
-    def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits, *, bulk: str | None = None) -> None:
-        """Count characters that no submission of jobs counts: those of a bulk, once, before it is accepted.
+    def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits, *, bulk: str) -> None:
+        """Count the characters of a bulk, once however often that is asked for: no submission of jobs counts them.
 
         Raises:
             DailyCharsExceeded: the key may not submit so many today; none are counted.
@@ -73,11 +73,7 @@ class UsageStore:
         most = -1 if limits.daily_chars is None else limits.daily_chars
         with redis_errors():
             used = self._count(
-                keys=[
-                    keys.usage(key_id, int(time.time() // DAY_S)),
-                    keys.users(owner),
-                    *([] if bulk is None else [keys.bulk(bulk)]),
-                ],
+                keys=[keys.usage(key_id, int(time.time() // DAY_S)), keys.users(owner), keys.bulk(bulk)],
                 args=[key_id, chars, most, KEPT_DAYS * DAY_S],
             )
         if int(used) >= 0:

@@ -160,7 +160,7 @@ def test_usage_is_shown_per_owner_and_day(cli: Callable[..., Result], client: re
     store, used = KeyStore(client), UsageStore(client)
     for owner, chars in (("shop", 5), ("school", 7)):
         key = store.find(store.create(owner=owner, name=f"{owner}'s"))
-        used.add_characters(key.id, owner, chars, Limits())
+        used.add_characters(key.id, owner, chars, Limits(), bulk=f"blk_{owner}")
     told = json.loads(cli("usage", "--json").stdout)["usage"]
     assert [(row["owner"], row["key_name"], row["characters"]) for row in told] == [
         ("school", "school's", 7),

@@ -147,12 +147,12 @@ def test_characters_of_bulks_and_of_jobs_are_counted_together(http: FlaskClient,
     limits = Limits(daily_chars=100)
     key_id = limited(http, client, limits)
     usage = UsageStore(client)
-    usage.add_characters(key_id, "acme", 70, limits)
+    usage.add_characters(key_id, "acme", 70, limits, bulk="blk_1")
     refused(http.post("/v1/jobs", json={"text": "x" * 31}), 429, "daily_chars_exceeded")
     assert http.post("/v1/jobs", json={"text": "x" * 30}).status_code == 202
     with pytest.raises(DailyCharsExceeded, match="submitted 100 of its 100 characters of today; 1 more"):
-        usage.add_characters(key_id, "acme", 1, limits)
-    usage.add_characters(key_id, "acme", 1_000_000, Limits())
+        usage.add_characters(key_id, "acme", 1, limits, bulk="blk_2")
+    usage.add_characters(key_id, "acme", 1_000_000, Limits(), bulk="blk_3")
 
 
 # --- jobs that wait

@@ -78,7 +78,7 @@ def test_usage_is_told_per_key_and_day_and_summed_up(http: FlaskClient, client: 
     second = store.find(store.create(owner="acme", name="second"))
     other = store.find(store.create(owner="other", name="theirs"))
     for key, chars in ((first, 5), (second, 7), (other, 100)):
-        usage.add_characters(key.id, key.owner, chars, Limits())
+        usage.add_characters(key.id, key.owner, chars, Limits(), bulk=f"blk_{key.id}")
     client.hset(
         keys.usage(first.id, int(time.time() // 86_400) - 1), mapping={"characters": 11, "jobs": 2, "audio_s": "3.5"}
     )
