@@ -12,26 +12,20 @@ from flask_openapi3.openapi import OpenAPI
 from flask_openapi3_scalar.plugins import RegisterPlugin
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api import (
-    bulk_files,
-    bulks,
-    catalogue,
-    cost,
-    health,
-    idempotency,
-    jobs,
-    limits,
-    metrics,
-    openai_errors,
-    openapi,
-    problems,
-    speech,
-    usage,
-    voices,
-    webhook_secret,
-    webhooks,
-)
+from api import health
+from api.bulks import files as bulk_files
+from api.bulks import routes as bulks
+from api.cost import routes as cost
+from api.cost import usage
+from api.devices import routes as devices
+from api.http import idempotency, limits, metrics, openapi, problems
+from api.jobs import routes as jobs
+from api.openai import errors as openai_errors
+from api.openai import routes as openai
 from api.services import Services
+from api.voices import routes as voices
+from api.webhooks import routes as webhooks
+from api.webhooks import secret as webhook_secret
 from stentor import log
 from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
 from stentor.settings import Settings
@@ -103,7 +97,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     problems.install(app)
     openai_errors.install(app)
     limits.install(app, app.extensions["stentor"].client)
-    for room in (jobs, bulks, bulk_files, voices, speech, webhooks, webhook_secret, catalogue, health, usage, cost):
+    for room in (jobs, bulks, bulk_files, voices, openai, webhooks, webhook_secret, devices, health, usage, cost):
         app.register_api(room.blueprint)
     idempotency.install(app)
     _add_docs(app, settings)

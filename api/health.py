@@ -8,12 +8,12 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.problems import RETRY_AFTER_S
-from api.schemas import CheckOut, HealthOut, NoQuery, ReadyOut
+from api.http.problems import RETRY_AFTER_S
+from api.jobs.schemas import CheckOut, HealthOut, NoQuery, ReadyOut
 from api.services import services
-from stentor.devices import LIVE
+from stentor.devices.registry import LIVE
 from stentor.errors import StentorError
-from stentor.redis_client import redis_errors
+from stentor.redis.client import redis_errors
 
 blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 

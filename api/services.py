@@ -7,25 +7,25 @@ import dataclasses
 import redis
 from flask import current_app
 
-from api.idempotency_records import Records
-from api.key_memory import KeyMemory
-from api.outcomes import Outcomes
-from stentor.access import KeyStore
+from api.http.idempotency_records import Records
+from api.http.key_memory import KeyMemory
+from api.http.outcomes import Outcomes
 from stentor.bill import BillStore
-from stentor.bulk_store import BulkStore
-from stentor.clocks import ClocksBoard
-from stentor.devices import DeviceRegistry
+from stentor.bulks.manifest import Results
+from stentor.bulks.store import BulkStore
+from stentor.devices.clocks import ClocksBoard
+from stentor.devices.overrides import OverrideStore
+from stentor.devices.registry import DeviceRegistry
 from stentor.doorbell import Doorbell, create_celery
-from stentor.manifest import Results
-from stentor.overrides import OverrideStore
-from stentor.recording_store import RecordingStore
-from stentor.redis_client import connect
+from stentor.jobs.store import Backlog, JobStore
+from stentor.owners.access import KeyStore
+from stentor.owners.usage import UsageStore
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import Backlog, JobStore
-from stentor.usage import UsageStore
-from stentor.voice_directory import VoiceDirectory
-from stentor.webhook_store import WebhookStore
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
+from stentor.voices.recording_store import RecordingStore
+from stentor.webhooks.store import WebhookStore
 
 #: Seconds until Redis's answer is given up, twice before a request is refused: whoever asks waits no longer than 8 s
 #: to be told that Redis hangs.

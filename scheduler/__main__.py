@@ -7,12 +7,12 @@ import signal
 import sys
 import threading
 
-from scheduler.clocks import give_back
+from scheduler.clocks.clocks import give_back
 from scheduler.ticks import ANSWER_TIMEOUT_S, Scheduler
 from stentor import log
-from stentor.ending import hear_no_more
-from stentor.redis_client import connect
+from stentor.redis.client import connect
 from stentor.settings import Settings
+from stentor.signals import hear_no_more
 
 
 def main() -> None:

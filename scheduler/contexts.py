@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from stentor.devices import BUSY, STARTING, UNLOADED, DeviceStatus, host_of
+from stentor.devices.registry import BUSY, STARTING, UNLOADED, DeviceStatus, host_of
 from stentor.doorbell import node_name
 
 #: Processes of a device that are remembered: one that replaced another may have to be told from it.

@@ -7,8 +7,8 @@ from typing import Final
 
 import redis
 
-from stentor import keys
-from stentor.redis_client import redis_errors, script
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script
 
 #: How long a leader that is not heard of keeps its place, in seconds: ten ticks.
 LEASE_S: Final = 10.0

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from stentor.devices import BUSY, FAILED, GONE, IDLE, STARTING, DeviceStatus
-from stentor.job import PRIORITIES
-from stentor.lanes import LaneState
-from stentor.overrides import LOW, NO_OVERRIDE, NORMAL, RESIDENT, UNLOADED, Override
+from stentor.devices.overrides import LOW, NO_OVERRIDE, NORMAL, RESIDENT, UNLOADED, Override
+from stentor.devices.registry import BUSY, FAILED, GONE, IDLE, STARTING, DeviceStatus
+from stentor.devices.windows import Spell, Windows
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.lanes import LaneState
 from stentor.settings import Settings
-from stentor.windows import Spell, Windows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

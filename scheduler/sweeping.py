@@ -6,10 +6,11 @@ from typing import Final
 
 import redis
 
-from stentor import keys, log
+from stentor import log
 from stentor.doorbell import SWEEP, Doorbell
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import redis_errors
+from stentor.redis import keys
+from stentor.redis.client import redis_errors
 
 _log = log.get(__name__)
 

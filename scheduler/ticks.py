@@ -15,23 +15,24 @@ from collections.abc import Iterator, Sequence
 
 import redis
 
-from scheduler.clocks import ClockKeeper
-from scheduler.energy import Meter
-from scheduler.heir import Heir
+from scheduler.bill.energy import Meter
+from scheduler.clocks.clocks import ClockKeeper
+from scheduler.clocks.heir import Heir
 from scheduler.leading import Leader
-from scheduler.metrics import Gatherer, Metrics, Snapshot
-from scheduler.orders import Orders
+from scheduler.metrics.metrics import Gatherer, Metrics, Snapshot
+from scheduler.metrics.system import System
 from scheduler.policy import DeviceView, Rules, decide
+from scheduler.residency.orders import Orders
 from scheduler.sweeping import Sweeps
-from scheduler.system import System
-from stentor import keys, log
-from stentor.devices import DeviceRegistry, DeviceStatus
+from stentor import log
+from stentor.devices.overrides import NO_OVERRIDE, OverrideStore
+from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.doorbell import Doorbell, create_celery
 from stentor.errors import RedisUnavailable
-from stentor.overrides import NO_OVERRIDE, OverrideStore
-from stentor.redis_client import connect, redis_errors
+from stentor.jobs.store import Backlog
+from stentor.redis import keys
+from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
-from stentor.store import Backlog
 
 _log = log.get(__name__)
 

@@ -13,9 +13,9 @@ A record is a flat hash of amounts, so that adding is all that is ever done to i
 | mixed_s:<state>      | of those, seconds of ticks in which a device was in several states, |
 | mixed_j              | and their joules, of all those states together |
 | clock_s, clock_mhz_s | seconds whose clock is known, and that clock times the seconds |
-| audio_s, batches, rows, cost, padded_cost | as in ``stentor.devices.DeviceStatus`` |
+| audio_s, batches, rows, cost, padded_cost | as in ``stentor.devices.registry.DeviceStatus`` |
 | pass_s               | seconds of forward passes, as the device counted them |
-| sum:<model>:<name>   | the sums of ``stentor.passes`` |
+| sum:<model>:<name>   | the sums of ``stentor.devices.passes`` |
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from typing import Final
 
 import redis
 
-from stentor import keys
-from stentor.passes import NAMES
-from stentor.redis_client import redis_errors, script, text_list, text_map
-from stentor.usage import DAY_S, KEPT_DAYS, PER_TRIP
+from stentor.devices.passes import NAMES
+from stentor.owners.usage import DAY_S, KEPT_DAYS, PER_TRIP
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script, text_list, text_map
 
 BUSY: Final = "busy"
 IDLE: Final = "idle"
@@ -95,7 +95,7 @@ def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, flo
 
 
 def sums_in(amounts: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
-    """Model -> the sums of its passes, as ``stentor.passes`` has them."""
+    """Model -> the sums of its passes, as ``stentor.devices.passes`` has them."""
     models = {field[4:].rpartition(":")[0] for field in amounts if field.startswith("sum:")}
     return {
         model: tuple(amounts.get(f"sum:{model}:{name}", 0.0) for name in NAMES) for model in sorted(models) if model

@@ -8,10 +8,10 @@ import celery
 import redis
 from kombu.exceptions import OperationalError
 
-from stentor import keys
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import SENTINEL_TIMEOUT_S, redis_errors
-from stentor.redis_url import sentinels_of, server_tls
+from stentor.redis import keys
+from stentor.redis.client import SENTINEL_TIMEOUT_S, redis_errors
+from stentor.redis.url import sentinels_of, server_tls
 from stentor.settings import Settings
 
 SYNTHESIS_QUEUE = "synthesis"

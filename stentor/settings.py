@@ -12,9 +12,9 @@ from typing import Annotated
 import pydantic
 from pydantic import Field, SecretStr
 
+from stentor.devices.windows import Windows
 from stentor.errors import SettingInvalid, SettingUnknown
-from stentor.redis_url import sentinels_of, uses_tls
-from stentor.windows import Windows
+from stentor.redis.url import sentinels_of, uses_tls
 
 PREFIX = "STENTOR_"
 #: A variable of this ending names a file whose content is the value, as Docker and Kubernetes mount secrets.

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import redis
 
-from stentor.embedded.ports import chosen_port
-from stentor.embedded.programs import find_valkey
+from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.programs import find_valkey
 from tests.stack import eventually
 
 COMPOSE = Path(__file__).parents[1] / "compose"

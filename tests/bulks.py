@@ -10,15 +10,15 @@ from typing import Any
 
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.bulk import CHUNK_ROWS, Bulk, new_id
-from stentor.bulk_store import BulkStore
-from stentor.redis_client import script
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import CHUNK_ROWS, Bulk, new_id
+from stentor.bulks.store import BulkStore
+from stentor.jobs.store import EVENTS_KEPT
+from stentor.redis import keys
+from stentor.redis.client import script
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import EVENTS_KEPT
-from stentor.voice_directory import VoiceDirectory
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
 from tests.factories import TONE
 from worker.bulks.chunks import Chunks
 

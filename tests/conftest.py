@@ -11,14 +11,15 @@ import redis
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import KeyStore
-from stentor.embedded import Neighbours, neighbours
 from stentor.errors import ProgramMissing
-from stentor.redis_client import connect
+from stentor.local import Neighbours
+from stentor.local.servers.neighbours import neighbours
+from stentor.owners.access import KeyStore
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.voice import Voice
+from stentor.storage.s3 import Storage
+from stentor.voices.voice import Voice
 from tests.factories import TONE
 
 #: The owner whose key the tests' client sends.

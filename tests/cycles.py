@@ -21,12 +21,12 @@ from pathlib import Path
 
 import psutil
 
-from stentor import keys
-from stentor.client_json import JobJson
-from stentor.devices import BUSY, IDLE, DeviceRegistry, device_id
-from stentor.job import PRIORITIES
-from stentor.redis_client import connect
-from stentor.store import Backlog
+from stentor.client.types import JobJson
+from stentor.devices.registry import BUSY, IDLE, DeviceRegistry, device_id
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.store import Backlog
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
 from tests.tones import ENVIRON as TONES

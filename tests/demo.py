@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from stentor.cli.client_commands import show_result, submit_file
+from stentor.cli.commands.jobs import show_result, submit_file
 from tests.stack import stack
 
 ROOT = Path(__file__).parents[1]

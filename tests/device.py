@@ -1,4 +1,4 @@
-"""A device without Celery for tests: what ``worker.device`` wires, around a tone engine."""
+"""A device without Celery for tests: what ``worker.device.device`` wires, around a tone engine."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Iterator
 
 import redis
 
-from stentor import keys
-from stentor.job import Job
-from stentor.record import from_fields
-from stentor.redis_client import text_map
+from stentor.jobs.job import Job
+from stentor.jobs.store import Backlog, JobStore
+from stentor.redis import keys
+from stentor.redis.client import text_map
+from stentor.redis.record import from_fields
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import Backlog, JobStore
+from stentor.storage.s3 import Storage
 from tests.factories import TONE, ToneEngine
-from worker.blackbox import BlackBox
-from worker.budget import Budgets
-from worker.claiming import Claimer
-from worker.deliveries import Deliveries
-from worker.drain import Drain
-from worker.finishing import Finisher
-from worker.guard import Guard
-from worker.hand import Hand
-from worker.residency import Residency
+from worker.batching.budget import Budgets
+from worker.claiming.claiming import Claimer
+from worker.claiming.deliveries import Deliveries
+from worker.claiming.hand import Hand
+from worker.device.drain import Drain
+from worker.device.residency import Residency
+from worker.finishing.finishing import Finisher
+from worker.process.blackbox import BlackBox
+from worker.process.guard import Guard
 
 
 @dataclasses.dataclass
 class Bench:
-    """A device without Celery: what `worker.device` wires, around a tone engine."""
+    """A device without Celery: what `worker.device.device` wires, around a tone engine."""
 
     client: redis.Redis
     settings: Settings

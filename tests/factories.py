@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from stentor.errors import EngineFailed, SynthesisError
-from stentor.job import Job, new_id
-from stentor.lanes import Lane
-from stentor.voice import Voice
+from stentor.jobs.job import Job, new_id
+from stentor.jobs.lanes import Lane
+from stentor.voices.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 
 #: The model and the voice of ``ToneEngine``.

@@ -9,12 +9,12 @@ from typing import Any
 
 import redis
 
-from stentor import bulk as bulks
-from stentor.bulk import CHUNK_ROWS, Bulk
-from stentor.bulk_store import BulkStore
-from stentor.manifest import Results
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import CHUNK_ROWS, Bulk
+from stentor.bulks.manifest import Results
+from stentor.bulks.store import BulkStore
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.factories import TONE
 
 

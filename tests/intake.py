@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stentor.errors import BulkError, CloningUnsupported, VoiceUnknown
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.bulks.intake.check import check_file
 from worker.bulks.intake.report import Fault, Options, Report
 

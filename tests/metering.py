@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
-from scheduler.energy import Meter
+from scheduler.bill.energy import Meter
 from scheduler.policy import Clocks
-from stentor.devices import BUSY, IDLE, DeviceStatus
-from stentor.nvml import Reading
-from stentor.passes import added, sums_of
+from stentor.devices.nvml import Reading
+from stentor.devices.passes import added, sums_of
+from stentor.devices.registry import BUSY, IDLE, DeviceStatus
 from stentor.settings import Settings
 
 GPU = "GPU-0"

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from stentor.embedded.ports import chosen_port
+from stentor.local.servers.ports import chosen_port
 from tests.stack import eventually
 
 COMPOSE = Path(__file__).parents[1] / "compose"

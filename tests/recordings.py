@@ -14,9 +14,9 @@ import redis
 import soundfile
 from numpy.typing import NDArray
 
-from stentor import keys
 from stentor.doorbell import CHECK_RECORDING, IO_QUEUE, REMOVE_RECORDINGS
-from stentor.storage import Storage
+from stentor.redis import keys
+from stentor.storage.s3 import Storage
 from tests.stack import eventually
 from worker.recordings.check import check
 from worker.recordings.sweep import sweep

@@ -14,14 +14,15 @@ from typing import Any
 
 import httpx
 
-from stentor.access import KeyStore
 from stentor.client import Client
-from stentor.client_json import JobJson
-from stentor.embedded import Neighbours, neighbours
-from stentor.embedded.ports import chosen_port
-from stentor.redis_client import connect
+from stentor.client.types import JobJson
+from stentor.local import Neighbours
+from stentor.local.servers.neighbours import neighbours
+from stentor.local.servers.ports import chosen_port
+from stentor.owners.access import KeyStore
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 
 #: The rooms, as the quickstart starts them.
 ROOMS = {

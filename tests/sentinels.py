@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
-from stentor.embedded.ports import chosen_port
-from stentor.embedded.programs import find_valkey
+from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.programs import find_valkey
 from tests.stack import eventually
 
 MASTER, PASSWORD, SENTINEL_PASSWORD = "stentor", "secret of the servers", "secret of the sentinels"

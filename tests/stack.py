@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import httpx
 
 from stentor.client import Client
-from stentor.client_json import JobJson
-from stentor.embedded import runfile
-from stentor.embedded.runfile import RunFile
+from stentor.client.types import JobJson
+from stentor.local import runfile
+from stentor.local.runfile import RunFile
 
 T = TypeVar("T")
 

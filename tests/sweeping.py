@@ -9,9 +9,9 @@ import redis
 from structlog.testing import capture_logs
 
 from scheduler.leading import Leader
-from stentor import keys
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from worker.sweeps.fence import Fence
 from worker.sweeps.progress import Progress
 from worker.sweeps.round import Round

@@ -13,7 +13,7 @@ import pytest
 import redis
 import trustme
 
-from stentor.embedded.ports import chosen_port
+from stentor.local.servers.ports import chosen_port
 from tests.stack import eventually
 
 PASSWORD, MASTER = "kept", "stentor"

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import soundfile
 
-from stentor.client_json import JobJson
+from stentor.client.types import JobJson
 from tests.poison.stentor_poison import POISON, RATE_HZ
 from tests.rooms import Rooms
 

@@ -19,7 +19,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
-from worker.engines.piper.graph import cut
+from worker.engines.piper.graphs.graph import cut
 from worker.engines.piper.model import CutModel
 from worker.engines.piper.sessions import Session
 from worker.engines.piper.strategies import Padded

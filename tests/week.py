@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 
 from scheduler.policy import Clocks, DeviceView, Plan, Rules, decide
-from stentor.devices import DeviceStatus
-from stentor.job import PRIORITIES
-from stentor.lanes import Lane, LaneState
-from stentor.overrides import NO_OVERRIDE, Override
+from stentor.devices.overrides import NO_OVERRIDE, Override
+from stentor.devices.registry import DeviceStatus
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.lanes import Lane, LaneState
 
 WEEK_S = 7 * 86_400
 #: How long a device's process takes to end and come again without a model, in seconds.

@@ -26,19 +26,20 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from stentor import keys, log
+from stentor import log
 from stentor.cli import exit_codes
-from stentor.devices import device_id
+from stentor.devices.registry import device_id
 from stentor.doorbell import create_celery
-from stentor.ending import hear_no_more
 from stentor.errors import DeviceTaken
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from worker import celery_log
-from worker.acting import Acting
-from worker.blackbox import BlackBox
-from worker.device import Device
-from worker.io import IoServices
+from stentor.signals import hear_no_more
+from worker.device.acting import Acting
+from worker.device.device import Device
+from worker.process import celery_log
+from worker.process.blackbox import BlackBox
+from worker.process.io import IoServices
 
 _log = log.get(__name__)
 
@@ -71,7 +72,7 @@ def create_app() -> celery.Celery:
     made = create_celery(Process.settings)
     made.conf.update(
         imports=["worker.tasks"],
-        worker_pool="worker.pool:DevicePool",
+        worker_pool="worker.process.pool:DevicePool",
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,

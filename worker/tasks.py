@@ -19,11 +19,11 @@ from stentor.doorbell import (
     UNLOAD,
 )
 from stentor.errors import UnavailableError
-from stentor.redis_client import connect
-from stentor.storage import Storage
-from worker import canceled
+from stentor.redis.client import connect
+from stentor.storage.s3 import Storage
 from worker.app import Process, app
 from worker.bulks import archive, checking, groups
+from worker.finishing import canceled
 from worker.recordings.check import check
 from worker.recordings.sweep import sweep as remove_unused
 from worker.sweeps.sweeping import sweep as sweep_all

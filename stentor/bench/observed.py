@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from stentor.client_json import JobJson
+from stentor.client.types import JobJson
 
 #: State of a text that the API did not take, and of one that had no outcome when the bench gave up.
 REFUSED, UNSETTLED = "refused", "unsettled"

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from stentor.embedded import runfile
-from stentor.embedded.process import tail
-from stentor.embedded.runfile import RunFile
 from stentor.errors import ApiUnavailable
+from stentor.local import runfile
+from stentor.local.runfile import RunFile
+from stentor.local.supervision.process import tail
 from stentor.settings import CLIENT_VARIABLES
 
 #: How long the stack may take until it is ready, and until it has ended, in seconds. A large model loads for minutes.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stentor.bench.observed import Recording
 from stentor.bench.summary import batches, stretches
-from stentor.job import SUCCEEDED
+from stentor.jobs.job import SUCCEEDED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

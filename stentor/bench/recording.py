@@ -13,8 +13,8 @@ from typing import Any
 from stentor.bench.observed import REFUSED, UNSETTLED, Beat, Recording, Spoken
 from stentor.bench.scenarios import Request, text
 from stentor.client import SETTLED, Client
-from stentor.client_json import JobJson
-from stentor.devices import BUSY
+from stentor.client.types import JobJson
+from stentor.devices.registry import BUSY
 from stentor.errors import StentorError
 
 #: Requests that submit at the same time: one that takes long does not hold up the next.

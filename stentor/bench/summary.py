@@ -10,8 +10,8 @@ from itertools import pairwise
 from typing import Self
 
 from stentor.bench.observed import Beat, Recording, Spoken
-from stentor.devices import GONE
-from stentor.job import SUCCEEDED
+from stentor.devices.registry import GONE
+from stentor.jobs.job import SUCCEEDED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

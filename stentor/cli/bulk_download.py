@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from stentor.audio_names import audio_name
+from stentor.bulks.audio_names import audio_name
 from stentor.client import Client, Problem
 
 #: Files that are fetched at the same time, and lines of the manifest that are held for it.

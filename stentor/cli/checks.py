@@ -16,15 +16,17 @@ from typing import Literal
 import httpx
 import redis
 
-from stentor import devices, keys, redis_client
 from stentor.client import Client
-from stentor.embedded import programs
-from stentor.embedded.directory import default_data_dir
-from stentor.embedded.neighbours import REDIS_VARIABLES, S3_VARIABLES, is_elsewhere
-from stentor.embedded.runfile import RunFile
+from stentor.devices import registry as devices
 from stentor.errors import ProgramMissing, StentorError
+from stentor.local.directory import default_data_dir
+from stentor.local.runfile import RunFile
+from stentor.local.servers import programs
+from stentor.local.servers.neighbours import REDIS_VARIABLES, S3_VARIABLES, is_elsewhere
+from stentor.redis import client as redis_client
+from stentor.redis import keys
 from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 
 #: Below this a start is possible, but an hour of speech (110 MB as WAV at 16 kHz) and its copies soon fill the disk.
 FREE_DISK_BYTES = 2 * 2**30

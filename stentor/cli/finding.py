@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from stentor.embedded import runfile
-from stentor.embedded.directory import default_data_dir
-from stentor.embedded.runfile import RunFile
 from stentor.errors import ApiUnavailable
+from stentor.local import runfile
+from stentor.local.directory import default_data_dir
+from stentor.local.runfile import RunFile
 from stentor.settings import Settings
 
 

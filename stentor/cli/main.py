@@ -13,21 +13,21 @@ from stentor.errors import StentorError
 
 #: Command -> where it is, and its line in ``stentor --help`` (so that help needs no import), in the order of help.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "say": ("client_commands:say", "Speak one text into a file."),
-    "submit": ("client_commands:submit", "Speak a file of texts, a line a job, into a folder."),
-    "job": ("client_commands:job", "Show one job."),
-    "bulk": ("bulk_commands:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
-    "bulks": ("bulk_commands:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest."),
-    "voices": ("voice_commands:voices", "List the voices; add, hear and delete your own."),
-    "webhooks": ("webhook_commands:webhooks", "List endpoints; add, ping, replay; listen as a receiver."),
-    "devices": ("device_commands:devices", "List the devices; load or unload their models, set their clocks."),
-    "cost": ("cost_commands:cost", "Show what speech cost, and what was saved; draw a day."),
+    "say": ("jobs:say", "Speak one text into a file."),
+    "submit": ("jobs:submit", "Speak a file of texts, a line a job, into a folder."),
+    "job": ("jobs:job", "Show one job."),
+    "bulk": ("bulks:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
+    "bulks": ("bulks:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest."),
+    "voices": ("voices:voices", "List the voices; add, hear and delete your own."),
+    "webhooks": ("webhooks:webhooks", "List endpoints; add, ping, replay; listen as a receiver."),
+    "devices": ("devices:devices", "List the devices; load or unload their models, set their clocks."),
+    "cost": ("cost:cost", "Show what speech cost, and what was saved; draw a day."),
     "up": ("up:up", "Run everything on this machine until Ctrl-C."),
-    "api": ("room_commands:api", "Run the HTTP API alone."),
-    "worker": ("room_commands:worker", "Run the worker of one device, or the io worker, alone."),
-    "scheduler": ("room_commands:scheduler", "Run the scheduler alone."),
+    "api": ("rooms:api", "Run the HTTP API alone."),
+    "worker": ("rooms:worker", "Run the worker of one device, or the io worker, alone."),
+    "scheduler": ("rooms:scheduler", "Run the scheduler alone."),
     "health": ("health:health", "Ask a room of this host whether it is well."),
-    "keys": ("key_commands:keys", "Create, list and revoke API keys."),
+    "keys": ("keys:keys", "Create, list and revoke API keys."),
     "bench": ("bench:bench", "Measure how much is spoken, and how soon."),
     "doctor": ("doctor:doctor", "Tell what is reachable, writable and missing."),
 }
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(f"stentor.cli.{module}"), attribute)
+        command = getattr(importlib.import_module(f"stentor.cli.commands.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
 

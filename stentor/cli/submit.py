@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stentor.client import Client, Problem
-from stentor.client_json import JobJson
+from stentor.client.types import JobJson
 from stentor.errors import TextInvalid
 
 #: Most jobs and most characters of one request; the service allows 1000 jobs and 16 MiB.

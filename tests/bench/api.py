@@ -21,8 +21,8 @@ import httpx
 import psutil
 import redis
 
-from stentor import keys
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.bench.engine import cpu_name
 from tests.conftest import register_voice
 from tests.rooms import Rooms, rooms_apart

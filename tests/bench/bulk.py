@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 import psutil
 
-from stentor.redis_client import connect
+from stentor.redis.client import connect
 from tests.bench.engine import cpu_name
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually

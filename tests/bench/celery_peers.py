@@ -15,11 +15,11 @@ import celery
 from celery.signals import worker_process_init
 from celery_batches import Batches, SimpleRequest
 
-from stentor.redis_client import connect
+from stentor.redis.client import connect
 from stentor.settings import Settings
+from worker.batching.segments import split
 from worker.engines.contract import Engine, Segment
 from worker.engines.simulated import SimulatedFamily
-from worker.segments import split
 
 #: Queues, and names of the tasks.
 ONE, MANY = "bench.one", "bench.many"

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from stentor.job import PRIORITIES
+from stentor.jobs.job import PRIORITIES
 from tests.bench.engine import cpu_name
 from tests.cycles import Cycles, Traffic, running, wait_s
 from tests.rooms import Rooms

@@ -17,8 +17,8 @@ from typing import Any
 import redis
 import structlog
 
-from stentor.embedded import neighbours
-from stentor.redis_client import connect
+from stentor.local.servers.neighbours import neighbours
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.day.day import WINDOW, Outcome, run_day
 from tests.day.power import L4, LEAST_ALONE_W

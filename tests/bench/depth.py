@@ -19,14 +19,14 @@ from typing import Any
 
 import redis
 
-from stentor.embedded import neighbours
-from stentor.job import SUCCEEDED, Job, Outcome, new_id
-from stentor.lanes import Lane
-from stentor.redis_client import connect
+from stentor.jobs.job import SUCCEEDED, Job, Outcome, new_id
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import Backlog, JobStore
+from stentor.local.servers.neighbours import neighbours
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.store import Backlog, JobStore
 from tests.bench.engine import cpu_name, texts
-from worker.deliveries import Deliveries
+from worker.claiming.deliveries import Deliveries
 
 DEPTHS = (1_000, 100_000, 1_000_000)
 LIST = 1_000

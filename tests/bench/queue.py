@@ -27,21 +27,22 @@ from typing import Any
 
 import redis
 
-from stentor import keys
 from stentor.doorbell import Doorbell, create_celery
-from stentor.embedded import Neighbours, neighbours
-from stentor.job import SUCCEEDED, Job, new_id
-from stentor.lanes import Lane
-from stentor.record import from_fields
-from stentor.redis_client import connect, text_map
+from stentor.jobs.job import SUCCEEDED, Job, new_id
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import JobStore
+from stentor.local import Neighbours
+from stentor.local.servers.neighbours import neighbours
+from stentor.redis import keys
+from stentor.redis.client import connect, text_map
+from stentor.redis.record import from_fields
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import JobStore
+from stentor.storage.s3 import Storage
 from tests.bench.engine import cpu_name
 from tests.stack import eventually
+from worker.batching.segments import split
 from worker.engines.simulated.engine import CHARS_PER_S, SimulatedEngine
 from worker.engines.simulated.gpus import GPUS, Gpu
-from worker.segments import split
 
 ROOT = Path(__file__).parents[2]
 GPU, SCALE = GPUS["l4"], 10

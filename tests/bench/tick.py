@@ -18,18 +18,18 @@ from typing import Any
 import redis
 
 from scheduler import policy
-from scheduler.metrics import Gatherer
+from scheduler.metrics.metrics import Gatherer
 from scheduler.ticks import Scheduler, garbage_later
-from stentor import keys
-from stentor.devices import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
-from stentor.embedded import neighbours
-from stentor.job import PRIORITIES
-from stentor.lanes import Lane
-from stentor.overrides import OverrideStore
-from stentor.record import to_json
-from stentor.redis_client import connect, script
+from stentor.devices.overrides import OverrideStore
+from stentor.devices.registry import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import Backlog
+from stentor.local.servers.neighbours import neighbours
+from stentor.redis import keys
+from stentor.redis.client import connect, script
+from stentor.redis.record import to_json
 from stentor.settings import Settings
-from stentor.store import Backlog
 from tests.bench.engine import cpu_name
 
 LANES, DEVICES, ROUNDS = 10_000, 1_000, 15

@@ -19,7 +19,7 @@ import httpx
 import trustme
 import yaml
 
-from stentor.embedded.ports import chosen_port
+from stentor.local.servers.ports import chosen_port
 from tests.access_list import COMPOSE, make_secrets
 from tests.containers import engine
 from tests.containers.engine import podman

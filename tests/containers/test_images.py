@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stentor.embedded import Neighbours, neighbours
-from stentor.embedded.ports import chosen_port
+from stentor.local import Neighbours
+from stentor.local.servers.neighbours import neighbours
+from stentor.local.servers.ports import chosen_port
 from tests.containers import engine
 from tests.containers.engine import AT_MOST_MB, image, inspect, layers, podman, run_once
 from tests.stack import eventually

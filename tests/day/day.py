@@ -15,12 +15,12 @@ from typing import Final
 
 import redis
 
-from api.cost_schemas import CostOut
+from api.cost.report import CostReport, Prices, report
+from api.cost.schemas import CostOut
 from scheduler.ticks import Scheduler
 from stentor.bill import BillStore
 from stentor.cli import day_picture
-from stentor.cost import CostReport, Prices, report
-from stentor.job import PRIORITIES, Job
+from stentor.jobs.job import PRIORITIES, Job
 from stentor.settings import Settings
 from tests.day.device import Device
 from tests.day.ledger import Ledger, Replay
@@ -28,10 +28,10 @@ from tests.day.power import L4, LOAD_S, Power
 from tests.day.shapes import HOUR_S, Shape
 from tests.day.world import World, quick_redis
 from tests.nvml.stub import FakeGpu, StubGpus, Watts, stub_gpus
+from worker.batching.segments import split
 from worker.engines.contract import Segment
 from worker.engines.simulated.engine import SimulatedEngine
 from worker.engines.simulated.gpus import GPUS, Gpu
-from worker.segments import split
 
 #: A day like any other, from its midnight (UTC) on. Long gone, so that nothing takes it for today.
 DAY: Final = date(2026, 3, 3)

@@ -18,29 +18,29 @@ import numpy as np
 import redis
 from ulid import ULID
 
-from stentor import keys
-from stentor.devices import BUSY, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus, device_id
+from stentor.devices.registry import BUSY, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus, device_id
 from stentor.doorbell import BY_POLICY, LOAD, SYNTHESIS_QUEUE, SYNTHESIZE, device_queue
 from stentor.doorbell import UNLOAD as UNLOAD_ORDER
-from stentor.job import SUCCEEDED, Outcome
+from stentor.jobs.job import SUCCEEDED, Outcome
+from stentor.jobs.store import Backlog
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.store import Backlog
-from worker.budget import Budgets
-from worker.claiming import Claimer
-from worker.deliveries import Deliveries
-from worker.drain import AHEAD
+from worker.batching.budget import Budgets
+from worker.batching.packing import padding
+from worker.batching.passes import Pass
+from worker.batching.rows import BatchRef, Parcel, Row
+from worker.claiming.claiming import Claimer
+from worker.claiming.deliveries import Deliveries
+from worker.claiming.hand import Hand
+from worker.device.drain import AHEAD
+from worker.device.heartbeat import BEATS_PER_LEASE, counted
+from worker.device.residency import Residency
+from worker.device.wakes import tell as tell_wake
+from worker.device.wakes import wakes
 from worker.engines.contract import Engine, Speech
 from worker.engines.simulated.engine import SimulatedEngine
 from worker.engines.simulated.gpus import Gpu
-from worker.finishing import Finisher
-from worker.hand import Hand
-from worker.heartbeat import BEATS_PER_LEASE, counted
-from worker.packing import padding
-from worker.passes import Pass
-from worker.residency import Residency
-from worker.rows import BatchRef, Parcel, Row
-from worker.wakes import tell as tell_wake
-from worker.wakes import wakes
+from worker.finishing.finishing import Finisher
 
 #: Ids of the processes that act for the device, one after the other, begin here: far above those of this machine.
 FIRST_PID = 4_000_000

@@ -1,7 +1,7 @@
 """The simulation's own account of a day, kept apart from what the scheduler sees: the bill is held against it.
 
 Energy is the integral of the power curve over what really happened, and what a trick saved is the integral over the
-same day played again without it. Nothing here is computed as ``stentor.savings`` computes it.
+same day played again without it. Nothing here is computed as ``api.cost.savings`` computes it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from stentor.job import Job
+from stentor.jobs.job import Job
 from tests.day.device import Record
 from tests.day.power import Power
 

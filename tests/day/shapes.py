@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from stentor.job import PRIORITIES
+from stentor.jobs.job import PRIORITIES
 
 HOUR_S = 3600.0
 #: Nothing is sent in the last minutes, so that the day ends with all of it spoken.

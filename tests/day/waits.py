@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import redis
 
-from stentor.lanes import LaneState
-from stentor.store import Backlog
+from stentor.jobs.lanes import LaneState
+from stentor.jobs.store import Backlog
 
 
 class VirtualBacklog(Backlog):

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import redis
 
-from stentor import keys
 from stentor.doorbell import Doorbell, create_celery
-from stentor.job import Job, new_id
-from stentor.lanes import Lane
-from stentor.redis_client import text_list, text_map
+from stentor.jobs.job import Job, new_id
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import JobStore
+from stentor.redis import keys
+from stentor.redis.client import text_list, text_map
 from stentor.settings import Settings
-from stentor.store import JobStore
 from tests.day.device import Device
 from tests.day.shapes import Arrival
 from tests.day.waits import VirtualBacklog

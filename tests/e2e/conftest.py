@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stentor.embedded.programs import find_valkey, find_weed
 from stentor.errors import ProgramMissing
+from stentor.local.servers.programs import find_valkey, find_weed
 from tests.receivers import LOOPBACK
 from tests.stack import Stack, stack
 

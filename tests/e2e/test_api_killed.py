@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stentor import keys
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.conftest import register_voice
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.poison.stentor_poison import POISON
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stentor import keys
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
-from stentor.redis_client import connect
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.nvml.stub import StubGpus, stub_gpus
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually
@@ -66,7 +66,7 @@ def clocks_are(gpus: StubGpus, wanted: tuple[int, int], timeout_s: float = 15.0)
 
 def heir_of(pid: int) -> int:
     """The one child of the scheduler that reads its pipe."""
-    (found,) = [child.pid for child in psutil.Process(pid).children() if "scheduler.heir" in child.cmdline()]
+    (found,) = [child.pid for child in psutil.Process(pid).children() if "scheduler.clocks.heir" in child.cmdline()]
     return int(found)
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from stentor import keys
-from stentor.client_json import JobJson
-from stentor.redis_client import connect
+from stentor.client.types import JobJson
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.conftest import Measured
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually

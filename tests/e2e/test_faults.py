@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stentor.client_json import JobJson
+from stentor.client.types import JobJson
 from tests.stack import Stack, eventually, stack
 
 pytestmark = pytest.mark.faults

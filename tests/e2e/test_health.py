@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from stentor import keys
-from stentor.devices import DeviceRegistry, DeviceStatus
-from stentor.redis_client import connect
+from stentor.devices.registry import DeviceRegistry, DeviceStatus
+from stentor.redis import keys
+from stentor.redis.client import connect
 from tests.conftest import Measured
 from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually

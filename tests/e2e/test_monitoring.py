@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stentor.embedded.ports import chosen_port
+from stentor.local.servers.ports import chosen_port
 from tests.nvml.stub import stub_gpus
 from tests.prometheus import DASHBOARDS, Asked, Prometheus, alerts, asked, program, prometheus
 from tests.receivers import LOOPBACK, receiver

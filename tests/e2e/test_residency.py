@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from stentor.client_json import JobJson
-from stentor.devices import BUSY, IDLE, UNLOADED, DeviceRegistry, DeviceStatus
-from stentor.redis_client import connect
+from stentor.client.types import JobJson
+from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceRegistry, DeviceStatus
+from stentor.redis.client import connect
 from tests.conftest import Measured
 from tests.rooms import Rooms, rooms_apart
 from tests.stack import eventually

@@ -21,12 +21,12 @@ import psutil
 import pytest
 import yaml
 
-from stentor import keys
-from stentor.cli.room_commands import API_GRACE_S
-from stentor.client_json import JobJson
-from stentor.devices import BUSY, IDLE, DeviceRegistry
-from stentor.embedded import rooms as embedded
-from stentor.redis_client import connect
+from stentor.cli.commands.rooms import API_GRACE_S
+from stentor.client.types import JobJson
+from stentor.devices.registry import BUSY, IDLE, DeviceRegistry
+from stentor.local import rooms as embedded
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.conftest import Measured
 from tests.receivers import LOOPBACK, Receiver, receiver
@@ -34,7 +34,7 @@ from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
 from tests.tones import ENVIRON as TONES
 from tests.tones import assert_whole
-from worker.device import STOP_S
+from worker.device.device import STOP_S
 
 pytestmark = pytest.mark.faults
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ulid import ULID
 
-from stentor import keys
-from stentor.lanes import Lane
-from stentor.redis_client import connect, text_map
+from stentor.jobs.lanes import Lane
+from stentor.redis import keys
+from stentor.redis.client import connect, text_map
 from tests.rooms import rooms_apart
 from tests.stack import eventually
 

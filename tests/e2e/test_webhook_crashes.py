@@ -16,11 +16,11 @@ import redis
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from stentor import keys
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.webhook_store import WebhookStore
-from stentor.webhooks import Endpoint, new_endpoint_id
+from stentor.webhooks.store import WebhookStore
+from stentor.webhooks.webhook import Endpoint, new_endpoint_id
 from tests.conftest import Measured
 from tests.integration.test_webhooks_storm import Moody, percentile, settle
 from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver

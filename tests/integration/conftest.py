@@ -10,7 +10,7 @@ import redis
 from stentor.settings import Settings
 from tests.device import Bench
 from tests.factories import ToneEngine
-from worker.blackbox import BlackBox
+from worker.process.blackbox import BlackBox
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from stentor import keys
-from stentor.lanes import Lane
-from stentor.store import Backlog
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import Backlog
+from stentor.redis import keys
 from tests.access_list import Server, make_secrets, shipped_valkey
 
 ROLES = ("api", "worker", "io", "scheduler")
@@ -121,7 +121,8 @@ def test_no_role_may_touch_what_is_not_its_own(server: Server) -> None:
 
 
 def test_commands_of_our_scripts_are_allowed_to_each_role(server: Server) -> None:
-    scripts = [path for path in resources.files("stentor").joinpath("lua").iterdir() if path.name.endswith(".lua")]
+    folder = resources.files("stentor.redis").joinpath("lua")
+    scripts = [path for path in folder.iterdir() if path.name.endswith(".lua")]
     called = {name for path in scripts for name in re.findall(r"redis\.p?call\('(\w+)'", path.read_text("utf-8"))}
     assert len(called) > 30
     known = server.client("admin").command()

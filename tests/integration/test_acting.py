@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from stentor import keys
 from stentor.errors import DeviceTaken
-from stentor.record import from_json, to_json
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
+from stentor.redis.record import from_json, to_json
 from stentor.settings import Settings
 from tests.stack import eventually
-from worker import acting
-from worker.acting import Acting, Who
+from worker.device import acting
+from worker.device.acting import Acting, Who
 
 DEVICE = "worker-0/cuda:0"
 

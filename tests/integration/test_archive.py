@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.audio_names import audio_name, safe_part
-from stentor.bulk import Bulk
+from stentor.bulks import bulk as bulks
+from stentor.bulks.audio_names import audio_name, safe_part
+from stentor.bulks.bulk import Bulk
 from stentor.errors import StorageUnavailable
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.bulks import BulkBench, failed, succeeded
 from worker.bulks import archive
 from worker.bulks.archive import Reader, pack

@@ -9,13 +9,13 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from scheduler.metrics import Gathered, Gatherer
-from stentor import keys
-from stentor.devices import DeviceRegistry, DeviceStatus
-from stentor.job import SUCCEEDED, Outcome
-from stentor.lanes import Lane, LaneState
-from stentor.overrides import OverrideStore
-from stentor.store import Backlog, JobStore
+from scheduler.metrics.metrics import Gathered, Gatherer
+from stentor.devices.overrides import OverrideStore
+from stentor.devices.registry import DeviceRegistry, DeviceStatus
+from stentor.jobs.job import SUCCEEDED, Outcome
+from stentor.jobs.lanes import Lane, LaneState
+from stentor.jobs.store import Backlog, JobStore
+from stentor.redis import keys
 from tests.device import Bench
 from tests.factories import TONE, a_job
 
@@ -44,7 +44,7 @@ def told(states: list[LaneState]) -> list[tuple[str, int, float]]:
 def test_what_is_noted_of_the_lanes_is_what_is_in_them(
     make: Callable[..., Bench], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stentor.store.MOST_STALE", 5)
+    monkeypatch.setattr("stentor.jobs.store.MOST_STALE", 5)
     draw = random.Random(seed)
     bench = make()
     bench.submit(*map(a_job, TEXTS))

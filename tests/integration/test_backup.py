@@ -10,11 +10,12 @@ from pathlib import Path
 
 import redis
 
-from stentor import keys
-from stentor.embedded import Neighbours, neighbours
-from stentor.redis_client import connect
+from stentor.local import Neighbours
+from stentor.local.servers.neighbours import neighbours
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.conftest import Measured, register_voice
 from tests.device import Bench, speaking
 from tests.factories import TONE, ToneEngine, a_job

@@ -11,14 +11,14 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from scheduler.energy import FLUSH_EVERY_S, Meter
+from api.cost.report import Prices, report
+from scheduler.bill.energy import FLUSH_EVERY_S, Meter
 from scheduler.policy import Clocks
-from stentor import keys
 from stentor.bill import ADDED, OVERTAKEN, THERE, BillStore, Charge
-from stentor.cost import Prices, report
-from stentor.devices import BUSY, GONE, IDLE, STARTING, UNLOADED
+from stentor.devices.registry import BUSY, GONE, IDLE, STARTING, UNLOADED
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.metering import GPU, Metered, a_reading, seconds
 

@@ -15,15 +15,15 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.access import KeyStore
-from stentor.bulk import Bulk
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
 from stentor.doorbell import Doorbell
 from stentor.errors import IdDuplicate, RedisUnavailable, StentorError
+from stentor.owners.access import KeyStore
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.bulks import BulkBench, all_succeeded, failed, succeeded
 from tests.integration.test_jobs_api import refused
 from tests.stack import eventually

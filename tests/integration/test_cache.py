@@ -10,9 +10,9 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor import keys
-from stentor.cache import fingerprint
-from stentor.voice import Voice
+from stentor.jobs.cache import fingerprint
+from stentor.redis import keys
+from stentor.voices.voice import Voice
 from tests.device import Bench
 from tests.factories import ToneEngine, a_job
 

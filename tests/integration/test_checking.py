@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.access import Limits
-from stentor.bulk import Bulk
-from stentor.bulk_store import BulkStore
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
+from stentor.bulks.manifest import rows_of
+from stentor.bulks.store import BulkStore
 from stentor.errors import RedisUnavailable, StorageUnavailable
-from stentor.manifest import rows_of
+from stentor.owners.access import Limits
+from stentor.owners.usage import UsageStore
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.usage import UsageStore
+from stentor.storage.s3 import Storage
 from tests.conftest import register_voice
 from worker.bulks.checking import check
 

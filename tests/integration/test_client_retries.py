@@ -11,10 +11,10 @@ import redis
 from werkzeug.serving import make_server
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import KeyStore, Limits
 from stentor.client import Client, Problem
 from stentor.errors import ApiUnavailable
+from stentor.owners.access import KeyStore, Limits
+from stentor.redis import keys
 from stentor.settings import Settings
 from tests.conftest import register_voice
 from tests.integration.test_openapi import QuietHandler

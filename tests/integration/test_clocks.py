@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import redis
 
-from scheduler.clocks import AWAY_GRACE_S, ClockKeeper, give_back, judged
+from scheduler.clocks.clocks import AWAY_GRACE_S, ClockKeeper, give_back, judged
+from scheduler.clocks.gpus import LOWER_AGAIN_S, OPEN_AGAIN_S
+from scheduler.clocks.heir import Heir
 from scheduler.contexts import Contexts
-from scheduler.gpus import LOWER_AGAIN_S, OPEN_AGAIN_S
-from scheduler.heir import Heir
 from scheduler.policy import Clocks, Want
-from stentor import keys
-from stentor.clocks import ClocksBoard
-from stentor.devices import BUSY, IDLE, UNLOADED, DeviceStatus
+from stentor.devices.clocks import ClocksBoard
+from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.nvml.stub import DRIVER_NOT_LOADED, NO_PERMISSION, UNKNOWN, FakeGpu, StubGpus, stub_gpus
 from tests.stack import eventually
@@ -522,7 +522,7 @@ def test_the_heir_is_small_and_knows_no_secret(gpus: StubGpus, monkeypatch: pyte
         proc = Path("/proc") / str(heir.pid)
         assert b"STENTOR_" not in eventually((proc / "environ").read_bytes)
         assert os.getsid(heir.pid or 0) == heir.pid
-    code = "import scheduler.heir, sys; print(len({'redis', 'celery', 'boto3', 'pydantic'} & set(sys.modules)))"
+    code = "import scheduler.clocks.heir, sys; print(len({'redis', 'celery', 'boto3', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "0\n"
 

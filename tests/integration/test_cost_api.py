@@ -9,9 +9,9 @@ import redis
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from stentor.access import READ, KeyStore
-from stentor.devices import UNLOADED
-from stentor.job import SUCCEEDED
+from stentor.devices.registry import UNLOADED
+from stentor.jobs.job import SUCCEEDED
+from stentor.owners.access import READ, KeyStore
 from stentor.settings import Settings
 from tests.integration.test_jobs_api import refused
 from tests.integration.test_usage import MakeBench

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from werkzeug.serving import make_server
 
 from api.app import create_app
-from stentor.access import READ, KeyStore
 from stentor.cli.main import cli
-from stentor.devices import UNLOADED
+from stentor.devices.registry import UNLOADED
+from stentor.owners.access import READ, KeyStore
 from stentor.settings import Settings
 from tests.integration.test_openapi import QuietHandler
 from tests.metering import Metered

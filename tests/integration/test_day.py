@@ -10,9 +10,9 @@ import matplotlib.colors
 import matplotlib.image
 import pytest
 
-from scheduler.metrics import Gatherer
+from scheduler.metrics.metrics import Gatherer
 from stentor.cli.day_picture import BARS
-from stentor.redis_client import connect
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.day.day import Outcome, run_day
 from tests.day.shapes import Arrival, Shape

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 import pytest
 import soundfile
 
-from stentor import keys
 from stentor.errors import EngineFailed, SynthesisError
-from stentor.job import Job
-from stentor.redis_client import text_map
-from stentor.storage import Storage
+from stentor.jobs.job import Job
+from stentor.redis import keys
+from stentor.redis.client import text_map
+from stentor.storage.s3 import Storage
 from tests.device import Bench
 from tests.factories import TONE, ToneEngine, ToneUtterance, a_job
 from worker.engines.contract import Segment, Speech, Utterance

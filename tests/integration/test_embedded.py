@@ -21,13 +21,15 @@ import psutil
 import pytest
 import redis
 
-from stentor.embedded import Neighbours, leftovers, neighbours, runfile
-from stentor.embedded.directory import DataDir
-from stentor.embedded.errors import DataDirLocked, DataDirUnusable, PortTaken
-from stentor.embedded.ports import chosen_port
 from stentor.errors import StorageUnavailable
+from stentor.local import Neighbours, runfile
+from stentor.local.directory import DataDir
+from stentor.local.errors import DataDirLocked, DataDirUnusable, PortTaken
+from stentor.local.servers.neighbours import neighbours
+from stentor.local.servers.ports import chosen_port
+from stentor.local.supervision import leftovers
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 
 T = TypeVar("T")
 #: `stentor up` with a plain HTTP server in place of the rooms, which have their own tests.
@@ -35,8 +37,8 @@ STACK = """
 import sys
 from pathlib import Path
 from typing import TypeVar
-from stentor.embedded import stack
-from stentor.embedded.process import Spec
+from stentor.local import stack
+from stentor.local.supervision.process import Spec
 
 class Rooms:
     def __init__(self, settings, data_dir, environ):

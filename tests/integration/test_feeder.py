@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.bulk import Bulk
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.voice_directory import VoiceDirectory
+from stentor.voices.directory import VoiceDirectory
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import ToneEngine
 from tests.feeding import Bulks, a_row
 from worker.bulks.chunks import Chunks
 from worker.bulks.feeder import Feeder
-from worker.canceled import remove_canceled
+from worker.finishing.canceled import remove_canceled
 
 
 @dataclasses.dataclass
@@ -111,7 +111,7 @@ def test_a_bulk_that_has_ended_leaves_its_hash_and_what_the_cache_remembers(scen
 
 
 def test_the_cache_remembers_the_latest_rows_and_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.deliveries.BULK_ROWS_CACHED", 10)
+    monkeypatch.setattr("worker.claiming.deliveries.BULK_ROWS_CACHED", 10)
     scene.through(scene.bulks.of_texts(*(f"row {number}" for number in range(25))))
     assert len(list(scene.client.scan_iter("stentor:cache:*"))) == 10
     again = scene.bulks.of_texts(*(f"row {number}" for number in range(20, 25)))

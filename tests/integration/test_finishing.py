@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 import soundfile
 
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.device import Bench
 from tests.factories import ToneEngine, a_job
 from tests.stack import eventually
-from worker import finishing, quality
+from worker.finishing import finishing, quality
 
 
 def test_a_device_stops_to_speak_when_too_much_audio_waits_for_s3_and_loses_nothing(

@@ -11,16 +11,16 @@ import pytest
 import redis
 import soundfile
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.bulk import Bulk
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
 from stentor.errors import StorageUnavailable
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.bulks import BulkBench, failed, succeeded
-from worker import audio
 from worker.bulks.groups import group_file, join
 from worker.bulks.locking import LockTaken, locked
+from worker.finishing import audio
 
 RATE_HZ = 16_000
 

@@ -13,14 +13,14 @@ import redis
 from flask import Flask, request
 from flask.testing import FlaskClient
 
-from api import idempotency, idempotency_records, problems
-from api.auth import scoped
-from api.idempotency_records import Records
+from api.http import idempotency, idempotency_records, problems
+from api.http.auth import scoped
+from api.http.idempotency_records import Records
 from api.services import Services
-from stentor import keys
-from stentor.access import READ, KeyStore
 from stentor.errors import IdempotencyInFlight, RedisUnavailable
-from stentor.redis_client import text_map
+from stentor.owners.access import READ, KeyStore
+from stentor.redis import keys
+from stentor.redis.client import text_map
 from stentor.settings import Settings
 from tests.integration.test_jobs_api import TEXT, refused
 

@@ -12,15 +12,15 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from stentor import keys
-from stentor.access import KeyStore
-from stentor.job import Outcome
-from stentor.lanes import Lane
+from stentor.jobs.job import Outcome
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import JobStore
+from stentor.owners.access import KeyStore
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import JobStore
+from stentor.storage.s3 import Storage
 from tests.factories import TONE, a_job
-from worker.deliveries import Deliveries
+from worker.claiming.deliveries import Deliveries
 
 TEXT = "Your parcel arrives on Tuesday."
 

@@ -13,12 +13,12 @@ import redis
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
-from api.key_memory import KEYS_GOOD_FOR_S
-from stentor import keys
-from stentor.access import ADMIN, READ, SUBMIT, VOICES, KeyStore, Limits
-from stentor.cli.key_commands import keys as keys_command
-from stentor.embedded import Neighbours
-from stentor.usage import UsageStore
+from api.http.key_memory import KEYS_GOOD_FOR_S
+from stentor.cli.commands.keys import keys as keys_command
+from stentor.local import Neighbours
+from stentor.owners.access import ADMIN, READ, SUBMIT, VOICES, KeyStore, Limits
+from stentor.owners.usage import UsageStore
+from stentor.redis import keys
 from tests.integration.test_jobs_api import TEXT, refused
 from tests.stack import eventually
 

@@ -14,16 +14,16 @@ import pytest
 import redis
 
 from scheduler.leading import Leader
-from stentor import keys
 from stentor.errors import RedisUnavailable
-from stentor.redis_client import connect
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
 
 #: A scheduler that does nothing but lead: a line with its token at each line that it is sent.
 LEADS = """
 import os, sys
 from scheduler.leading import Leader
-from stentor.redis_client import connect
+from stentor.redis.client import connect
 from stentor.settings import Settings
 leader = Leader(connect(Settings.from_environ(os.environ)), "other")
 for _ in sys.stdin:

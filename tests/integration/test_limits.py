@@ -10,11 +10,11 @@ import redis
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import KeyStore, Limits
 from stentor.errors import DailyCharsExceeded
+from stentor.owners.access import KeyStore, Limits
+from stentor.owners.usage import UsageStore
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.usage import UsageStore
 from tests.conftest import register_voice
 from tests.integration.test_jobs_api import TEXT, refused
 

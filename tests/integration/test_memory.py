@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import redis
 
-from stentor import keys
 from stentor.errors import OutOfMemory, SynthesisError
+from stentor.redis import keys
 from tests.device import Bench
 from tests.factories import ToneEngine, a_job
-from worker.budget import Budgets
+from worker.batching.budget import Budgets
 from worker.engines.contract import Speech, Utterance
 
 

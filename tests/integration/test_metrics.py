@@ -17,9 +17,9 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
-from stentor.embedded.ports import chosen_port
-from stentor.redis_client import connect
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.local.servers.ports import chosen_port
+from stentor.redis.client import connect
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import TONE, ToneEngine

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from api.app import create_app
-from api.openapi import SPEAKABLE
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
+from api.http.openapi import SPEAKABLE
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
 from stentor.errors import RequestError
 from stentor.settings import Settings
 from stentor.text import clean

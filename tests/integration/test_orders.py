@@ -10,20 +10,20 @@ import pytest
 import redis
 
 from scheduler.leading import Leader
-from scheduler.orders import Orders, to_be_woken
 from scheduler.policy import Plan, Want, claimable
-from stentor import keys
-from stentor.devices import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
+from scheduler.residency.orders import Orders, to_be_woken
+from stentor.devices.overrides import RESIDENT
+from stentor.devices.registry import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.doorbell import LOAD, SYNTHESIS_QUEUE, UNLOAD, Doorbell, create_celery, device_queue
 from stentor.errors import RedisUnavailable
-from stentor.lanes import Lane, LaneState
-from stentor.overrides import RESIDENT
+from stentor.jobs.lanes import Lane, LaneState
+from stentor.redis import keys
 from stentor.settings import Settings
 from tests.device import Bench
 from tests.factories import TONE, a_job
 from tests.stack import eventually
-from worker.choice import choose
-from worker.holding import HeldWatch
+from worker.claiming.choice import choose
+from worker.device.holding import HeldWatch
 
 NOW = 1_800_000_000.0
 

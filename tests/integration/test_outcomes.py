@@ -8,8 +8,8 @@ import time
 import pytest
 import redis
 
-from api.outcomes import LOOK_EVERY_S, Outcomes
-from stentor import keys
+from api.http.outcomes import LOOK_EVERY_S, Outcomes
+from stentor.redis import keys
 from tests.stack import eventually
 
 ID = "job_awaited"

@@ -11,11 +11,11 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor import keys
-from stentor.cli.device_commands import COLUMNS, Span, _row
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
+from stentor.cli.commands.devices import COLUMNS, Span, _row
+from stentor.devices.overrides import OverrideStore
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
 from stentor.doorbell import device_queue
-from stentor.overrides import OverrideStore
+from stentor.redis import keys
 from tests.factories import TONE
 
 DEVICE = "gpu-7/cuda:0"

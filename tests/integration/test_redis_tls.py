@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from stentor.doorbell import Doorbell, create_celery
 from stentor.errors import RedisUnavailable, RedisUntrusted, SettingInvalid
-from stentor.redis_client import connect, redis_errors
+from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
 from tests.rooms import rooms_apart
 from tests.stack import eventually

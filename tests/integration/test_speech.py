@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from werkzeug.serving import make_server
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import READ, KeyStore, Limits
-from stentor.redis_client import text_map
+from stentor.owners.access import READ, KeyStore, Limits
+from stentor.redis import keys
+from stentor.redis.client import text_map
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from tests.conftest import OWNER, register_voice
 from tests.device import Bench, speaking
 from tests.factories import TONE, ToneEngine

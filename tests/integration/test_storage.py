@@ -8,7 +8,7 @@ import pytest
 
 from stentor.errors import AudioNotFound, StorageUnavailable
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 
 
 def test_a_missing_bucket_is_a_storage_that_is_away_for_who_writes(settings: Settings, storage: Storage) -> None:

@@ -14,27 +14,27 @@ import pytest
 import redis
 
 from scheduler.sweeping import Sweeps
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.bulk import Bulk
-from stentor.devices import DeviceRegistry, DeviceStatus
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
+from stentor.devices.overrides import OverrideStore
+from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.doorbell import Doorbell, create_celery
 from stentor.errors import JobSettled
-from stentor.job import Job, Outcome
-from stentor.lanes import Lane
-from stentor.overrides import OverrideStore
-from stentor.record import to_items
-from stentor.recording import Recording
+from stentor.jobs.job import Job, Outcome
+from stentor.jobs.lanes import Lane
+from stentor.jobs.store import JobStore
+from stentor.redis import keys
+from stentor.redis.record import to_items
 from stentor.settings import Settings
-from stentor.store import JobStore
-from stentor.webhooks import Endpoint
+from stentor.voices.recording import Recording
+from stentor.webhooks.webhook import Endpoint
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import TONE, a_job
 from tests.feeding import Bulks
 from tests.sweeping import a_round, contents, swept
 from worker.bulks.feeder import Feeder
-from worker.deliveries import Deliveries, Delivery
+from worker.claiming.deliveries import Deliveries, Delivery
 from worker.sweeps.fence import Fence, SweepOvertaken
 from worker.sweeps.strays import put_back
 from worker.sweeps.sweeping import sweep, sweep_all

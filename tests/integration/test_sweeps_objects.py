@@ -9,16 +9,16 @@ import pytest
 import redis
 from ulid import ULID
 
-from stentor import bulk as bulks
-from stentor import keys
-from stentor.bulk import Bulk
-from stentor.bulk_store import BulkStore
-from stentor.embedded import Neighbours
-from stentor.job import Outcome
-from stentor.lanes import Lane
-from stentor.recording import Recording, upload_key
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import Bulk
+from stentor.bulks.store import BulkStore
+from stentor.jobs.job import Outcome
+from stentor.jobs.lanes import Lane
+from stentor.local import Neighbours
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage, audio_key
+from stentor.storage.s3 import Storage, audio_key
+from stentor.voices.recording import Recording, upload_key
 from tests.device import Bench
 from tests.factories import a_job
 from tests.sweeping import a_round

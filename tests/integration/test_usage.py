@@ -10,10 +10,10 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor import keys
-from stentor.access import KeyStore, Limits
-from stentor.job import FAILED, SUCCEEDED
-from stentor.usage import UsageStore
+from stentor.jobs.job import FAILED, SUCCEEDED
+from stentor.owners.access import KeyStore, Limits
+from stentor.owners.usage import UsageStore
+from stentor.redis import keys
 from tests.device import Bench
 from tests.integration.test_jobs_api import refused
 

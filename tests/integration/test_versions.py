@@ -9,14 +9,14 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from stentor import keys
-from stentor.bulk import Bulk
-from stentor.devices import DeviceRegistry
+from stentor.bulks.bulk import Bulk
+from stentor.devices.registry import DeviceRegistry
 from stentor.errors import RecordNewer
-from stentor.job import VERSION, Job
+from stentor.jobs.job import VERSION, Job
+from stentor.jobs.store import Backlog
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import Backlog
+from stentor.storage.s3 import Storage
 from tests.conftest import register_voice
 from tests.device import Bench
 from tests.factories import a_job
@@ -141,7 +141,7 @@ def test_a_device_of_the_newer_release_takes_it_when_the_lease_is_over(
     left: tuple[Bench, Job, Job], make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, newer, _ = left
-    monkeypatch.setattr("worker.deliveries.VERSION", VERSION + 1)
+    monkeypatch.setattr("worker.claiming.deliveries.VERSION", VERSION + 1)
     upgraded = make(name="otherhost/cpu", lease_s=1)
     eventually(lambda: upgraded.run() or upgraded.engine.batches)
     assert upgraded.engine.batches == [["of a later release"]]
@@ -155,7 +155,7 @@ def test_what_a_newer_process_of_the_same_device_held_is_left_after_a_roll_back(
 ) -> None:
     newer = make()
     (job,) = newer.submit(a_job("of a later release", version=VERSION + 1))
-    monkeypatch.setattr("worker.deliveries.VERSION", VERSION + 1)
+    monkeypatch.setattr("worker.claiming.deliveries.VERSION", VERSION + 1)
     newer.drain._claimer.top_up()
     assert newer.now(job).state == "running"
     monkeypatch.undo()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import redis
 
-from stentor import keys
-from stentor.devices import IDLE, DeviceRegistry, DeviceStatus
-from stentor.voice import Voice
-from worker.voices import register_voices
+from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.redis import keys
+from stentor.voices.voice import Voice
+from worker.device.voices import register_voices
 
 
 def voice(name: str) -> Voice:

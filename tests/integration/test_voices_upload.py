@@ -16,23 +16,23 @@ import soundfile
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import READ, SUBMIT, KeyStore
-from stentor.devices import DeviceRegistry
+from stentor.devices.registry import DeviceRegistry
 from stentor.errors import AudioNotFound, CloningUnsupported, VoiceUnknown
-from stentor.recording import audio_key, upload_key
-from stentor.recording_store import RecordingStore
+from stentor.owners.access import READ, SUBMIT, KeyStore
+from stentor.redis import keys
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.voice_directory import VoiceDirectory
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
+from stentor.voices.recording import audio_key, upload_key
+from stentor.voices.recording_store import RecordingStore
 from tests.conftest import OWNER
 from tests.device import Bench
 from tests.factories import TONE, CloningEngine, ToneEngine, a_job
 from tests.integration.test_jobs_api import refused
 from tests.recordings import CONSENT, IoHand, audio_file, form, leftovers, speech
-from worker import quality
+from worker.device.voices import register_voices, voices_of
+from worker.finishing import quality
 from worker.recordings.sweep import sweep
-from worker.voices import register_voices, voices_of
 
 
 @pytest.fixture

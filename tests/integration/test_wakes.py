@@ -6,14 +6,14 @@ import threading
 
 import redis
 
-from stentor import keys
-from stentor.devices import BUSY, IDLE, DeviceRegistry
-from stentor.redis_client import connect
+from stentor.devices.registry import BUSY, IDLE, DeviceRegistry
+from stentor.redis import keys
+from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.stack import eventually
-from worker.deliveries import Deliveries
-from worker.heartbeat import Heartbeat
-from worker.wakes import KEPT, tell
+from worker.claiming.deliveries import Deliveries
+from worker.device.heartbeat import Heartbeat
+from worker.device.wakes import KEPT, tell
 
 DEVICE = "testhost/cuda:0"
 

@@ -15,17 +15,17 @@ from flask.testing import FlaskClient
 from standardwebhooks import Webhook
 
 from api.app import create_app
-from stentor import keys
-from stentor.access import READ, SUBMIT, KeyStore
-from stentor.record import to_items
+from stentor.owners.access import READ, SUBMIT, KeyStore
+from stentor.redis import keys
+from stentor.redis.record import to_items
 from stentor.settings import Settings
-from stentor.webhook_store import WebhookStore
-from stentor.webhooks import DEFAULT_EVENTS, MAX_ENDPOINTS, Delivery, Endpoint
+from stentor.webhooks.store import WebhookStore
+from stentor.webhooks.webhook import DEFAULT_EVENTS, MAX_ENDPOINTS, Delivery, Endpoint
 from tests.conftest import register_voice
 from tests.integration.test_jobs_api import TEXT, refused
 from tests.receivers import LOOPBACK, Handler, Received, receiver
 from tests.stack import eventually
-from worker.courier.courier import Courier
+from worker.webhooks.courier import Courier
 
 URL = "https://hooks.example.com/stentor"
 
@@ -378,7 +378,7 @@ def test_what_is_made_while_deliveries_are_listed_moves_none_of_them(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long lists are looked through in pieces."""
-    monkeypatch.setattr("stentor.webhook_store.PIECE", 2)
+    monkeypatch.setattr("stentor.webhooks.store.PIECE", 2)
     store = WebhookStore(client, keep_s=3600)
     endpoint = Endpoint(id="whe_one", owner="acme", url=URL)
 

@@ -20,7 +20,7 @@ from stentor.settings import Settings
 from tests.integration.test_openapi import QuietHandler
 from tests.receivers import LOOPBACK
 from tests.stack import eventually
-from worker.courier.courier import Courier
+from worker.webhooks.courier import Courier
 
 Run = Callable[..., Result]
 

@@ -17,21 +17,21 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from stentor import keys
-from stentor.bulk import Bulk
-from stentor.bulk_store import BulkStore
-from stentor.job import new_id
-from stentor.record import to_items
+from stentor.bulks.bulk import Bulk
+from stentor.bulks.store import BulkStore
+from stentor.jobs.job import new_id
+from stentor.redis import keys
+from stentor.redis.record import to_items
 from stentor.settings import Settings
-from stentor.webhook_store import WebhookStore
-from stentor.webhooks import Endpoint, new_endpoint_id
+from stentor.webhooks.store import WebhookStore
+from stentor.webhooks.webhook import Endpoint, new_endpoint_id
 from tests.conftest import Measured
 from tests.factories import a_job
 from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver
 from tests.stack import eventually
-from worker.courier.courier import Courier
-from worker.courier.desk import LEASE_S
-from worker.courier.schedule import Patience
+from worker.webhooks.courier import Courier
+from worker.webhooks.desk import LEASE_S
+from worker.webhooks.schedule import Patience
 
 EVENTS = 1000
 #: So many per second. With the tries of who fails that is some 60 requests a second, sent and received by this one
@@ -285,8 +285,8 @@ def test_an_event_that_is_fanned_out_twice_is_told_once(client: redis.Redis, sto
 def test_what_a_dead_courier_held_of_the_outbox_is_taken_over(
     client: redis.Redis, stormy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.courier.outbox.LOST_AFTER_S", 0.2)
-    monkeypatch.setattr("worker.courier.outbox.LOOK_FOR_LOST_EVERY_S", 0.1)
+    monkeypatch.setattr("worker.webhooks.outbox.LOST_AFTER_S", 0.2)
+    monkeypatch.setattr("worker.webhooks.outbox.LOOK_FOR_LOST_EVERY_S", 0.1)
     store = WebhookStore(client, keep_s=3600)
     with receiver() as there:
         endpoint(store, there.url)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stentor.errors import SynthesisError
 from stentor.settings import Settings
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 
 POISON = "poison"

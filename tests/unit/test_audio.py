@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stentor.errors import AudioUnencodable
-from worker.audio import encode, join
+from worker.finishing.audio import encode, join
 
 RATE_HZ = 22_050
 FORMATS = ("wav", "flac", "mp3", "ogg")
@@ -164,7 +164,7 @@ def test_resampling_lets_no_tone_fold_back_that_the_new_rate_cannot_hold() -> No
 
 SCRIPT = """
 import base64, numpy as np
-from worker.audio import encode
+from worker.finishing.audio import encode
 samples = (0.5 * np.sin(np.arange(22050) / 20)).astype(np.float32)
 for name in ("wav", "flac", "mp3", "ogg"):
     print(base64.b64encode(encode(samples, sample_rate_hz=22050, format=name)).decode())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stentor.job import PRIORITIES
-from stentor.lanes import Lane, LaneState
-from worker.choice import choose
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.lanes import Lane, LaneState
+from worker.claiming.choice import choose
 
 NOW = 0.0
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.cost.fitting import determines, non_negative
+from api.cost.report import CostReport, Prices, report
+from api.cost.savings import LEAST_PASSES
 from stentor.bill import STATES, UNKNOWN, Record
-from stentor.cost import CostReport, Prices, report
-from stentor.fitting import determines, non_negative
-from stentor.passes import NAMES, added, sums_of
-from stentor.savings import LEAST_PASSES
-from stentor.usage import Usage
+from stentor.devices.passes import NAMES, added, sums_of
+from stentor.owners.usage import Usage
 
 PRICES = Prices(kwh=0.30, gpu_hour=1.50)
 DAY, NEXT = date(2026, 11, 24), date(2026, 11, 25)

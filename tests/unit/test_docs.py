@@ -15,9 +15,10 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
-from stentor import errors, keys
+from stentor import errors
 from stentor.cli.main import cli
 from stentor.formats import FORMATS
+from stentor.redis import keys
 from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]

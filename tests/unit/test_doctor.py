@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from stentor.cli import checks, doctor, exit_codes
+from stentor.cli import checks, exit_codes
+from stentor.cli.commands import doctor
 from stentor.cli.main import run
-from stentor.embedded import programs
 from stentor.errors import ProgramMissing
+from stentor.local.servers import programs
 
 DEAD = "redis://:hush@127.0.0.1:9/0"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from stentor import estimate
-from stentor.bulk import Bulk
-from stentor.devices import BUSY, GONE, UNLOADED, DeviceStatus
-from stentor.lanes import Lane, LaneState
+from stentor.bulks import estimate
+from stentor.bulks.bulk import Bulk
+from stentor.devices.registry import BUSY, GONE, UNLOADED, DeviceStatus
+from stentor.jobs.lanes import Lane, LaneState
 
 
 def a_bulk(**fields: Any) -> Bulk:

@@ -13,9 +13,9 @@ from typing import cast
 from stentor.errors import EngineCrashed, EngineHung, OutOfMemory
 from stentor.settings import Settings
 from tests.factories import ToneEngine
-from worker.blackbox import SIZE, BlackBox, LastWords
-from worker.guard import Guard
-from worker.rows import Row
+from worker.batching.rows import Row
+from worker.process.blackbox import SIZE, BlackBox, LastWords
+from worker.process.guard import Guard
 
 NO_ROWS = cast("Sequence[Row]", ())
 #: A parent that forks a child, which hangs inside of C code that holds the GIL; and then reads what it left.
@@ -23,8 +23,8 @@ HANGS = """
 import ctypes, json, os
 from stentor.settings import Settings
 from tests.factories import ToneEngine
-from worker.blackbox import BlackBox
-from worker.guard import Guard
+from worker.process.blackbox import BlackBox
+from worker.process.guard import Guard
 
 box = BlackBox()
 child = os.fork()

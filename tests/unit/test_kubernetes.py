@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from scheduler import exported
+from scheduler.metrics import exported
 from stentor.cli.main import cli
 from stentor.settings import Settings
 from tests.kubernetes import (
@@ -259,7 +259,7 @@ def test_the_commands_are_commands(resources: list[Resource]) -> None:
             if words[0] == "stentor":
                 parsed(words[1:])
             else:
-                assert words in (["python", "-m", "stentor.bucket"], ["sleep", "infinity"])
+                assert words in (["python", "-m", "stentor.storage.bucket"], ["sleep", "infinity"])
 
 
 def parsed(words: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stentor.lanes import Lane, class_chars, length_class
+from stentor.jobs.lanes import Lane, class_chars, length_class
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from api import metrics as api_metrics
-from scheduler import exported
-from scheduler.metrics import Gathered, Metrics, Snapshot, counts_in
+from api.http import metrics as api_metrics
+from scheduler.metrics import exported
+from scheduler.metrics.metrics import Gathered, Metrics, Snapshot, counts_in
+from scheduler.metrics.system import System, told
 from scheduler.policy import Clocks, Plan
-from scheduler.system import System, told
 from stentor import log
-from stentor.devices import BUSY, IDLE, UNLOADED, DeviceStatus
-from stentor.lanes import Lane, LaneState
-from stentor.nvml import Reading
+from stentor.devices.nvml import Reading
+from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
+from stentor.jobs.lanes import Lane, LaneState
 from stentor.settings import Settings
 from tests.stack import eventually
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from api import metrics as api_metrics
-from scheduler import exported
+from api.http import metrics as api_metrics
+from scheduler.metrics import exported
 from tests.prometheus import ALERT_TESTS, ALERTS, CONFIG, DASHBOARDS, alerts, asked, dashboard, program
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "howto" / "runbook.md"

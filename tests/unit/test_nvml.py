@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from stentor.devices.nvml import Nvml, uuid_of, visible_gpu
 from stentor.errors import ClocksRefused, GpuLost, NvmlUnavailable
-from stentor.nvml import Nvml, uuid_of, visible_gpu
 from tests.nvml.stub import DRIVER_NOT_LOADED, NO_PERMISSION, NOT_SUPPORTED, UNKNOWN, FakeGpu, StubGpus, stub_gpus
 
 A, B = "GPU-aaaaaaaa-0000-0000-0000-000000000000", "GPU-bbbbbbbb-0000-0000-0000-000000000000"
@@ -150,7 +150,7 @@ def test_a_driver_that_is_not_loaded_is_said(gpus: StubGpus) -> None:
 
 
 def test_without_the_library_nvml_is_unavailable() -> None:
-    code = "from stentor.nvml import Nvml, uuid_of; print(uuid_of('0')); Nvml.open()"
+    code = "from stentor.devices.nvml import Nvml, uuid_of; print(uuid_of('0')); Nvml.open()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     if done.returncode == 0:
         pytest.skip("this machine has a driver")
@@ -217,7 +217,7 @@ def test_the_stubs_ledger_is_literal(gpus: StubGpus, nvml: Nvml) -> None:
 
 
 def test_other_processes_see_the_same_gpus(gpus: StubGpus, nvml: Nvml) -> None:
-    code = f"from stentor.nvml import Nvml; Nvml.open().set_low({B!r})"
+    code = f"from stentor.devices.nvml import Nvml; Nvml.open().set_low({B!r})"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **gpus.environ}, check=True, timeout=60)
     assert (gpus.locks(A), gpus.locks(B)) == ((0, 0), (210, 405))
     assert {call.pid for call in gpus.calls()}.isdisjoint({os.getpid()})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.packing import LEAST_SHARE, URGENT_SHARE, Candidate, pack, padded_cost, padding
+from worker.batching.packing import LEAST_SHARE, URGENT_SHARE, Candidate, pack, padded_cost, padding
 
 
 def rows(*costs: int) -> list[Candidate]:

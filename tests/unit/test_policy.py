@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.policy import Clocks, DeviceView, Plan, Rules, decide
-from stentor.devices import DeviceStatus
-from stentor.job import PRIORITIES
-from stentor.lanes import Lane, LaneState
-from stentor.overrides import Override
+from stentor.devices.overrides import Override
+from stentor.devices.registry import DeviceStatus
+from stentor.devices.windows import Windows
+from stentor.jobs.job import PRIORITIES
+from stentor.jobs.lanes import Lane, LaneState
 from stentor.settings import Settings
-from stentor.windows import Windows
 
 #: 2026-11-25, 00:00 UTC.
 MIDNIGHT = datetime.datetime(2026, 11, 25, tzinfo=datetime.UTC).timestamp()

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.policy import Clocks, Rules
-from stentor.job import PRIORITIES
-from stentor.overrides import Override
-from stentor.windows import Windows
+from stentor.devices.overrides import Override
+from stentor.devices.windows import Windows
+from stentor.jobs.job import PRIORITIES
 from tests.week import WEEK_S, Change, SimDevice, World
 
 HOUR_S = 3600

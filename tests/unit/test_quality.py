@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stentor.errors import AudioInvalid
-from worker.quality import Quality, check, loudness_lufs, measure, spoken_chars, to_loudness
+from worker.finishing.quality import Quality, check, loudness_lufs, measure, spoken_chars, to_loudness
 
 RATE_HZ = 22_050
 
@@ -271,6 +271,6 @@ def test_the_samples_that_came_in_are_left_alone() -> None:
 
 
 def test_a_worker_starts_without_scipy() -> None:
-    code = "import sys, worker.quality; print(*{'scipy', 'pyloudnorm'} & set(sys.modules))"
+    code = "import sys, worker.finishing.quality; print(*{'scipy', 'pyloudnorm'} & set(sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert told.stdout.strip() == ""

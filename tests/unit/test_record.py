@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stentor.devices import DeviceStatus
-from stentor.job import Job
-from stentor.record import from_fields, from_json, to_fields, to_json
+from stentor.devices.registry import DeviceStatus
+from stentor.jobs.job import Job
+from stentor.redis.record import from_fields, from_json, to_fields, to_json
 from tests.factories import a_job
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stentor.redis_url import Sentinels, sentinels_of
+from stentor.redis.url import Sentinels, sentinels_of
 
 
 @pytest.mark.parametrize("url", ["redis://h:1/0", "rediss://:p@h:1/0", "unix:///run/redis.sock"])

@@ -13,9 +13,9 @@ from stentor.errors import EngineFailed, ModelUnavailable, OutOfMemory, Synthesi
 from stentor.settings import Settings
 from tests.factories import ToneEngine
 from tests.nvml.stub import FakeGpu, stub_gpus
+from worker.device.residency import Residency
+from worker.device.warmup import warm_up
 from worker.engines.contract import Engine, Speech, Utterance
-from worker.residency import Residency
-from worker.warmup import warm_up
 
 
 class Model(ToneEngine):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.segments import pause_s, split
+from worker.batching.segments import pause_s, split
 
 #: Parts that a reader takes for one character, none of which joins with another.
 GRAPHEMES = ("a", "é", "n\u0303", "ক্", "กี้", "เก", "한", "漢", "👍🏽", "👨‍👩‍👧", "❤️", "5", "Ж", "ש", "𝔄")

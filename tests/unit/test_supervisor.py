@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from stentor.embedded import leftovers
-from stentor.embedded.errors import ProcessFailed
-from stentor.embedded.process import Spec, passed_on
-from stentor.embedded.restarts import GiveUp, Record, Restart, after_death
-from stentor.embedded.supervisor import Event, Interrupted, Supervisor
+from stentor.local.errors import ProcessFailed
+from stentor.local.supervision import leftovers
+from stentor.local.supervision.process import Spec, passed_on
+from stentor.local.supervision.restarts import GiveUp, Record, Restart, after_death
+from stentor.local.supervision.supervisor import Event, Interrupted, Supervisor
 
 SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(600)"
 STUBBORN = (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stentor.devices import BUSY, IDLE, UNLOADED, DeviceStatus
-from worker.wakes import wakes
+from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
+from worker.device.wakes import wakes
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stentor.devices.windows import Windows
 from stentor.errors import SettingInvalid
 from stentor.settings import Settings
-from stentor.windows import Windows
 
 DAY_S = 86_400
 DAYS = "Mon, Tue, Wed, Thu, Fri, Sat, Sun, a range as `Mon-Fri` or a list with `,` is wanted"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.work import seconds_of_work
-from stentor.devices import GONE, IDLE, DeviceStatus
-from stentor.lanes import Lane, LaneState
+from scheduler.metrics.work import seconds_of_work
+from stentor.devices.registry import GONE, IDLE, DeviceStatus
+from stentor.jobs.lanes import Lane, LaneState
 
 SUMS = (1.0,) * 11
 

@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import IO, Any, Final, cast
 
-from stentor import bulk as bulks
-from stentor import log, manifest
-from stentor.audio_names import audio_name
-from stentor.bulk import CANCELED, PACKING, SUCCEEDED, Bulk
-from stentor.bulk_store import BulkStore
-from stentor.manifest import Results
+from stentor import log
+from stentor.bulks import bulk as bulks
+from stentor.bulks import manifest
+from stentor.bulks.audio_names import audio_name
+from stentor.bulks.bulk import CANCELED, PACKING, SUCCEEDED, Bulk
+from stentor.bulks.manifest import Results
+from stentor.bulks.store import BulkStore
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from worker.bulks import whole
 from worker.bulks.fetching import fetched
 

@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys, log
-from stentor.access import Limits
-from stentor.bulk import CHECKING, Bulk
-from stentor.bulk_store import BulkStore
+from stentor import log
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import CHECKING, Bulk
+from stentor.bulks.store import BulkStore
 from stentor.errors import (
     AudioNotFound,
     BulkError,
@@ -28,11 +27,13 @@ from stentor.errors import (
     StentorError,
     UnavailableError,
 )
-from stentor.redis_client import redis_errors
+from stentor.owners.access import Limits
+from stentor.owners.usage import UsageStore
+from stentor.redis import keys
+from stentor.redis.client import redis_errors
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.usage import UsageStore
-from stentor.voice_directory import VoiceDirectory
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
 from worker.bulks.intake.check import check_file
 from worker.bulks.intake.report import REJECT, Options, Report
 from worker.bulks.locking import alone

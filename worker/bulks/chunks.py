@@ -10,20 +10,21 @@ from typing import Any, Final
 
 import redis
 
-from stentor import bulk as bulks
-from stentor import keys, manifest
-from stentor.bulk import CHUNK_ROWS, Bulk
-from stentor.bulk_store import BulkStore
+from stentor.bulks import bulk as bulks
+from stentor.bulks import manifest
+from stentor.bulks.bulk import CHUNK_ROWS, Bulk
+from stentor.bulks.store import BulkStore
 from stentor.errors import RequestError
-from stentor.job import FAILED, Job
-from stentor.making import make_job
-from stentor.record import encode
-from stentor.redis_client import redis_errors, script, text_map
+from stentor.jobs.job import FAILED, Job
+from stentor.jobs.making import make_job
+from stentor.jobs.store import EVENTS_KEPT, JobStore
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script, text_map
+from stentor.redis.record import encode
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.store import EVENTS_KEPT, JobStore
-from stentor.voice import Voice
-from stentor.voice_directory import VoiceDirectory
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
+from stentor.voices.voice import Voice
 
 #: Rows that one call of Redis takes in; it does nothing else for about 3 ms.
 ROWS_AT_ONCE: Final = 250

@@ -16,8 +16,8 @@ import redis
 from redis.exceptions import LockError
 from redis.lock import Lock
 
-from stentor import keys, log
-from stentor.bulk import (
+from stentor import log
+from stentor.bulks.bulk import (
     CANCELED,
     CHECKING,
     CHUNK_ROWS,
@@ -31,13 +31,14 @@ from stentor.bulk import (
     WAITING,
     Bulk,
 )
-from stentor.bulk_store import BulkStore
+from stentor.bulks.store import BulkStore
 from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
 from stentor.errors import RecordNewer, UnavailableError
-from stentor.redis_client import connect, redis_errors, script, text_list
+from stentor.redis import keys
+from stentor.redis.client import connect, redis_errors, script, text_list
 from stentor.settings import Settings
-from stentor.storage import Storage
-from stentor.voice_directory import VoiceDirectory
+from stentor.storage.s3 import Storage
+from stentor.voices.directory import VoiceDirectory
 from worker.bulks.chunks import Chunks, size
 from worker.bulks.rates import Rates
 from worker.bulks.shares import Standing, plan, window

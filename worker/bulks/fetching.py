@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from stentor.errors import AudioNotFound
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 
 T = TypeVar("T")
 

@@ -19,19 +19,19 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from stentor import bulk as bulks
 from stentor import log
-from stentor.audio_names import safe_part
-from stentor.bulk import FAILED, JOINING, SUCCEEDED, Bulk
-from stentor.bulk_store import BulkStore
+from stentor.bulks import bulk as bulks
+from stentor.bulks.audio_names import safe_part
+from stentor.bulks.bulk import FAILED, JOINING, SUCCEEDED, Bulk
+from stentor.bulks.manifest import Results, rows_of
+from stentor.bulks.store import BulkStore
 from stentor.errors import AudioNotFound, GroupIncomplete, StentorError, UnavailableError
 from stentor.formats import FORMATS
-from stentor.manifest import Results, rows_of
 from stentor.settings import Settings
-from stentor.storage import Storage
-from worker import audio
+from stentor.storage.s3 import Storage
 from worker.bulks import whole
 from worker.bulks.fetching import fetched
+from worker.finishing import audio
 
 _log = log.get(__name__)
 

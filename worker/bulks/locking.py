@@ -9,11 +9,12 @@ from typing import Final
 
 import redis
 
-from stentor import keys, log
-from stentor.bulk import VERSION
-from stentor.bulk_store import BulkStore
+from stentor import log
+from stentor.bulks.bulk import VERSION
+from stentor.bulks.store import BulkStore
 from stentor.errors import RecordNewer, UnavailableError
-from stentor.redis_client import connect, redis_errors
+from stentor.redis import keys
+from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
 
 _log = log.get(__name__)

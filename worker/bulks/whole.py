@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stentor import log
-from stentor.bulk import FAILED, READY, Bulk
-from stentor.bulk_store import BulkStore
+from stentor.bulks.bulk import FAILED, READY, Bulk
+from stentor.bulks.store import BulkStore
 from stentor.errors import UnavailableError
 from stentor.settings import Settings
 from worker.bulks.locking import alone

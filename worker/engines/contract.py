@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 
 if TYPE_CHECKING:
     import numpy as np

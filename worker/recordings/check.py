@@ -9,12 +9,13 @@ from pathlib import Path
 
 import redis
 
-from stentor import keys, log
+from stentor import log
 from stentor.errors import AudioNotFound, RecordingError, RecordingUnreadable
-from stentor.recording import CONTENT_TYPE, READY, Recording, audio_key, upload_key
-from stentor.recording_store import RecordingStore
-from stentor.redis_client import redis_errors
-from stentor.storage import Storage
+from stentor.redis import keys
+from stentor.redis.client import redis_errors
+from stentor.storage.s3 import Storage
+from stentor.voices.recording import CONTENT_TYPE, READY, Recording, audio_key, upload_key
+from stentor.voices.recording_store import RecordingStore
 from worker.recordings.sandbox import decode
 from worker.recordings.sweep import storing, sweep
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stentor.errors import RecordingTooLong, RecordingTooShort, RecordingUnusable
-from stentor.recording import LOUDNESS_LUFS, MAX_SPEECH_S, MIN_SPEECH_S, SAMPLE_RATE_HZ
-from worker import audio, quality
+from stentor.voices.recording import LOUDNESS_LUFS, MAX_SPEECH_S, MIN_SPEECH_S, SAMPLE_RATE_HZ
+from worker.finishing import audio, quality
 from worker.recordings import speech
 from worker.recordings.reading import Source, read
 

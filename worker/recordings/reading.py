@@ -12,7 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from stentor.errors import RecordingTooLong, RecordingUnreadable
-from stentor.recording import MAX_SPEECH_S, SAMPLE_RATE_HZ
+from stentor.voices.recording import MAX_SPEECH_S, SAMPLE_RATE_HZ
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 MAX_CHANNELS = 8

@@ -16,7 +16,7 @@ from typing import Any
 
 from stentor import errors, log
 from stentor.errors import RecordingError, RecordingUnreadable
-from stentor.recording import MAX_SPEECH_S, SAMPLE_RATE_HZ
+from stentor.voices.recording import MAX_SPEECH_S, SAMPLE_RATE_HZ
 from worker.recordings.decode import WALL_S
 
 _log = log.get(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stentor.recording import SAMPLE_RATE_HZ
+from stentor.voices.recording import SAMPLE_RATE_HZ
 
 #: Length of the frames whose levels are looked at: a glottal cycle or two, shorter than any pause.
 FRAME_S = 0.02
@@ -20,7 +20,7 @@ LOUD_FRAMES = round(1 / FRAME_S)
 SILENCE_DBFS = -60.0
 #: Nothing is softer than this; JSON has no minus infinity.
 FLOOR_DBFS = -120.0
-#: Share of the frames that are taken for noise. Speech has a fifth of pauses (``worker.quality.PAUSE_DBFS``).
+#: Share of the frames that are taken for noise. Speech has a fifth of pauses (``worker.finishing.quality.PAUSE_DBFS``).
 NOISE_SHARE = 0.1
 #: At the ends, what is this much softer than speech, or hardly louder than noise, is cut off; but nothing that is less
 #: than 15 dB below speech, so that a steady sound keeps its ends.

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import redis
 
-from stentor import keys, log
-from stentor.bulk import ENDED
-from stentor.job import QUEUED, RUNNING
-from stentor.recording import Recording, upload_key
-from stentor.recording_store import RecordingStore
-from stentor.redis_client import redis_errors, text_list
-from stentor.storage import Storage
+from stentor import log
+from stentor.bulks.bulk import ENDED
+from stentor.jobs.job import QUEUED, RUNNING
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
+from stentor.storage.s3 import Storage
+from stentor.voices.recording import Recording, upload_key
+from stentor.voices.recording_store import RecordingStore
 
 _log = log.get(__name__)
 

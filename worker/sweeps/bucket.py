@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stentor.errors import StorageUnavailable
-from stentor.storage import Storage, storage_errors
+from stentor.storage.s3 import Storage, storage_errors
 
 #: Objects of one list, and of one call that removes them: as many as S3 takes.
 PAGE: Final = 1000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stentor import keys, log
+from stentor import log
 from stentor.doorbell import device_queue
-from stentor.redis_client import redis_errors, text_list
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
 from worker.sweeps.round import DAY_S, Round
 
 _log = log.get(__name__)

@@ -9,9 +9,9 @@ import redis
 from redis.commands.core import Script
 from redis.exceptions import ResponseError
 
-from stentor import keys
 from stentor.errors import StentorError
-from stentor.redis_client import redis_errors, script
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script
 
 #: What scripts of sweeps answer to a sweeper that was overtaken.
 STALE: Final = "STALE"
@@ -44,8 +44,9 @@ class Fence:
             raise SweepOvertaken(f"leader {latest} has come after leader {self.token}, who asked for this sweep")
 
     def run(self, name: str, places: Sequence[str], *args: str | int | float) -> Any:
-        """What the script ``stentor/lua/<name>.lua`` answers; its keys are the fence and ``places``, its arguments the
-        token and ``args``.
+        """The answer of ``stentor/redis/lua/<name>.lua``.
+
+        Its keys are the fence and ``places``, its arguments the token and ``args``.
         """
         if name not in self._scripts:
             self._scripts[name] = script(self._client, name)

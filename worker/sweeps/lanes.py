@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stentor import keys, log
-from stentor.redis_client import redis_errors, text_list
-from worker.deliveries import RETURNED
+from stentor import log
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
+from worker.claiming.deliveries import RETURNED
 from worker.sweeps.round import AT_MOST, AT_ONCE, DAY_S, YOUNG_S, Round
 from worker.sweeps.strays import put_back
 

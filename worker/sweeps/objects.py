@@ -10,10 +10,11 @@ from typing import Final
 
 from ulid import ULID
 
-from stentor import bulk as bulks
-from stentor import keys, log
+from stentor import log
+from stentor.bulks import bulk as bulks
 from stentor.errors import AudioNotFound, StorageUnavailable
-from stentor.redis_client import redis_errors
+from stentor.redis import keys
+from stentor.redis.client import redis_errors
 from worker.recordings.sweep import sweep as remove_recordings
 from worker.sweeps.bucket import PAGE, Bucket, Stored
 from worker.sweeps.round import DAY_S, Round, oldest_id

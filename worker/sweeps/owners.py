@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
-from stentor import keys
-from stentor.access import KeyStore
-from stentor.redis_client import redis_errors, text_list
+from stentor.owners.access import KeyStore
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
 from worker.sweeps.round import Round
 
 #: Keys that one sweep goes through at most, and in one call. Only of an owner whose keys were revoked before the first

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 import redis
 
-from stentor import keys
-from stentor.redis_client import redis_errors
+from stentor.redis import keys
+from stentor.redis.client import redis_errors
 
 #: Looks at a page of one place, from behind what it is given, or from its beginning if that is empty. Answers with the
 #: last that it looked at, empty at the end of the place, and how many it looked at.

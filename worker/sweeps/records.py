@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stentor import keys, log
-from stentor.job import CANCELED, FAILED, RUNNING, SUCCEEDED
-from stentor.recording_store import RecordingStore
-from stentor.redis_client import redis_errors, text_list
+from stentor import log
+from stentor.jobs.job import CANCELED, FAILED, RUNNING, SUCCEEDED
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
+from stentor.voices.recording_store import RecordingStore
 from worker.sweeps.round import AT_MOST, AT_ONCE, Round, oldest_id
 
 _log = log.get(__name__)

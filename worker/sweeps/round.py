@@ -9,7 +9,7 @@ import redis
 from ulid import ULID
 
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from worker.sweeps.fence import Fence
 from worker.sweeps.progress import Progress
 

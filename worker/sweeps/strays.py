@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stentor import bulk as bulks
-from stentor import keys, log
-from stentor.bulk import CHUNK_ROWS
-from stentor.redis_client import redis_errors, text_list, text_map
+from stentor import log
+from stentor.bulks import bulk as bulks
+from stentor.bulks.bulk import CHUNK_ROWS
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list, text_map
 from worker.sweeps.round import AT_MOST, AT_ONCE, YOUNG_S, Round, oldest_id
 
 _log = log.get(__name__)

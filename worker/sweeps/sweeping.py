@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from redis.exceptions import ResponseError
 
-from stentor import keys, log
+from stentor import log
 from stentor.errors import UnavailableError
-from stentor.redis_client import connect, redis_errors
+from stentor.redis import keys
+from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
-from stentor.storage import Storage
+from stentor.storage.s3 import Storage
 from worker.bulks.locking import locked
 from worker.sweeps.devices import sweep_devices
 from worker.sweeps.fence import Fence, SweepOvertaken

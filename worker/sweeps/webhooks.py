@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from stentor import keys, log
-from stentor.redis_client import redis_errors, text_list
+from stentor import log
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
 from worker.sweeps.round import AT_MOST, AT_ONCE, Round
 
 _log = log.get(__name__)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stentor.bulks.spreadsheet import safe_cell
 from stentor.errors import FieldInvalid, FilenameUnsafe
-from stentor.spreadsheet import safe_cell
 from worker.bulks.intake.names import file_name
 from worker.bulks.intake.values import group
 

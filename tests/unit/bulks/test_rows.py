@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from stentor.bulk import CHUNK_ROWS
+from stentor.bulks.bulk import CHUNK_ROWS
 from stentor.errors import VoicesUnknown
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from tests.intake import Check, jsonl, written
 from worker.bulks.intake.check import check_file
 from worker.bulks.intake.report import Options

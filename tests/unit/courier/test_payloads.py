@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from stentor.bulk import Bulk
-from stentor.job import Job
-from stentor.record import to_fields
-from stentor.webhooks import Event
+from stentor.bulks.bulk import Bulk
+from stentor.jobs.job import Job
+from stentor.redis.record import to_fields
+from stentor.webhooks.webhook import Event
 from tests.factories import a_job
-from worker.courier.payloads import Message, message
+from worker.webhooks.payloads import Message, message
 
 NOW = 1_795_000_000.25
 

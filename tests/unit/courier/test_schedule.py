@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from worker.courier.courier import judged
-from worker.courier.desk import Verdict
-from worker.courier.schedule import ATTEMPTS_AFTER_S, Patience, next_attempt, retry_after_s
-from worker.courier.sending import Answer
+from worker.webhooks.courier import judged
+from worker.webhooks.desk import Verdict
+from worker.webhooks.schedule import ATTEMPTS_AFTER_S, Patience, next_attempt, retry_after_s
+from worker.webhooks.sending import Answer
 
 NOW = 1_000_000.0
 HOUR = 3600

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from stentor.addresses import networks
+from stentor.webhooks.addresses import networks
 from tests.receivers import LOOPBACK, Handler, Received, receiver
-from worker.courier.sending import Answer, Sender, signed
+from worker.webhooks.sending import Answer, Sender, signed
 
 SECRET, OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = json.dumps({"type": "job.succeeded", "data": {"name": "Ünïcode 🎉"}}, ensure_ascii=False)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from stentor import addresses
 from stentor.errors import UrlInvalid, UrlRefused
-from stentor.webhooks import check_url
+from stentor.webhooks import addresses
+from stentor.webhooks.webhook import check_url
 from tests.receivers import LOOPBACK, receiver
-from worker.courier.sending import Sender
+from worker.webhooks.sending import Sender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PUBLIC = "93.184.215.14"

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from stentor.errors import AudioInvalid, EngineFailed
 from stentor.settings import Settings
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from tests import vits
 from tests.vits import Vits
 from worker.engines.contract import Segment, Speech

@@ -16,13 +16,13 @@ from stentor.errors import AudioInvalid, EngineFailed
 from tests import vits
 from tests.vits import Vits
 from worker.engines.piper.finish import Sound, Spoken, join
-from worker.engines.piper.graph import NotCuttable, cut
+from worker.engines.piper.graphs.graph import NotCuttable, cut
+from worker.engines.piper.graphs.rewrite import fast_on_cpu
+from worker.engines.piper.graphs.tiles import NotTileable, Stage, stages
 from worker.engines.piper.latents import FloatArray, Row, durations, latents, on_edge
 from worker.engines.piper.model import TiledStage
-from worker.engines.piper.rewrite import fast_on_cpu
 from worker.engines.piper.sessions import Session
 from worker.engines.piper.strategies import groups
-from worker.engines.piper.tiles import NotTileable, Stage, stages
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from stentor.errors import EngineFailed, OutOfMemory, SettingInvalid
 from stentor.settings import Settings
 from tests.factories import a_job
-from worker.discovery import find_engines
 from worker.engines.contract import Segment, Speech, Utterance
+from worker.engines.discovery import find_engines
 from worker.engines.simulated import SimulatedFamily
 from worker.engines.simulated.engine import SimulatedEngine
 from worker.engines.simulated.gpus import GPUS

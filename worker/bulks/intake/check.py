@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from stentor.bulk import CHUNK_ROWS
+from stentor.bulks.bulk import CHUNK_ROWS
 from stentor.errors import BulkError, FileEmpty, TooManyRows
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.bulks.intake.encodings import Place, detect, lines
 from worker.bulks.intake.report import FIRST_ERRORS, SKIP, Fault, Options, Report
 from worker.bulks.intake.rows import CheckedRow, RowChecker

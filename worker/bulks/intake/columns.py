@@ -27,7 +27,7 @@ KNOWN: Final = (
     "pause_ms",
 )
 EMOTION: Final = "emotion"
-#: A job's own limits (api/schemas.py): most entries, longest name, longest value.
+#: A job's own limits (api/jobs/schemas.py): most entries, longest name, longest value.
 MAX_METADATA, MAX_NAME_CHARS, MAX_VALUE_CHARS = 16, 64, 512
 #: Columns whose names are looked at: more than a file may have, of whatever kind.
 MOST_COLUMNS: Final = 64

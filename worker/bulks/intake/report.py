@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stentor.errors import StentorError
-from stentor.job import DEFAULT_SEED
+from stentor.jobs.job import DEFAULT_SEED
 
 REJECT: Final = "reject"
 SKIP: Final = "skip"

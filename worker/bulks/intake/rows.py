@@ -10,7 +10,7 @@ from typing import Any, Final
 from stentor.errors import BulkError, FieldInvalid, RequestError, VoiceUnknown
 from stentor.formats import FORMATS
 from stentor.text import clean
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.bulks.intake import values
 from worker.bulks.intake.columns import EMOTION, MAX_METADATA, MAX_NAME_CHARS, TEXT, name_fault
 from worker.bulks.intake.names import file_name, shown

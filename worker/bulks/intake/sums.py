@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.bulks.intake.columns import is_known
 from worker.bulks.intake.encodings import Encoding
 from worker.bulks.intake.report import MOST_NAMES, Report

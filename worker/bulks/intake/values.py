@@ -1,4 +1,4 @@
-"""Values of a row, read from text or JSON, in their ranges: those of api/schemas.py."""
+"""Values of a row, read from text or JSON, in their ranges: those of api/jobs/schemas.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from stentor.errors import FieldInvalid
 from stentor.formats import FORMATS, MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ
-from stentor.job import MAX_SPEED, MIN_SPEED
+from stentor.jobs.job import MAX_SPEED, MIN_SPEED
 from worker.bulks.intake.columns import MAX_VALUE_CHARS
 from worker.bulks.intake.names import check_part, shown, unprintable
 

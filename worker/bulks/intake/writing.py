@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from stentor.spreadsheet import safe_cell
+from stentor.bulks.spreadsheet import safe_cell
 from worker.bulks.intake.report import FIRST_ERRORS, Fault
 from worker.bulks.intake.rows import CheckedRow
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stentor.errors import EngineFailed, SynthesisError, TextUnspeakable
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 from worker.engines.piper.config import VoiceConfig
 

@@ -12,13 +12,13 @@ from onnx import ModelProto
 
 from stentor.errors import EngineFailed
 from worker.engines.piper.config import VoiceConfig
-from worker.engines.piper.graph import Halves, NotCuttable, cut
+from worker.engines.piper.graphs.graph import Halves, NotCuttable, cut
+from worker.engines.piper.graphs.rewrite import fast_on_cpu
+from worker.engines.piper.graphs.tiles import NotTileable, stages
 from worker.engines.piper.latents import FloatArray, Row
 from worker.engines.piper.model import CutModel, TiledStage
-from worker.engines.piper.rewrite import fast_on_cpu
 from worker.engines.piper.sessions import Session, require
 from worker.engines.piper.strategies import Padded, SideBySide, Strategy, solo
-from worker.engines.piper.tiles import NotTileable, stages
 from worker.engines.piper.whole import WholeGraph, draws_other_noise, with_noise_inputs
 
 #: Input samples per tile, for the middle stages and the last. At 8 and 64 samples per frame they are 64 and 32 frames,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.engines.piper.graph import Halves
+from worker.engines.piper.graphs.graph import Halves
 from worker.engines.piper.latents import FloatArray, IntArray
 from worker.engines.piper.sessions import Session
 

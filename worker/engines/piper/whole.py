@@ -14,11 +14,11 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from stentor.errors import SynthesisError
 from worker.engines.piper.finish import Spoken
+from worker.engines.piper.graphs.wires import Wires
 from worker.engines.piper.latents import FloatArray, Row
 from worker.engines.piper.model import speakers_of
 from worker.engines.piper.sessions import Session
 from worker.engines.piper.strategies import guarded
-from worker.engines.piper.wires import Wires
 
 #: Prefix of the inputs that stand in for the graph's noise.
 NOISE_PREFIX = "stentor_noise_"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from stentor.errors import EngineFailed, OutOfMemory, SynthesisError
-from stentor.voice import Voice
+from stentor.voices.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 from worker.engines.simulated.gpus import Gpu
 

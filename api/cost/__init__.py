@@ -1,0 +1,1 @@
+"""`/v1/cost` and `/v1/usage`."""

@@ -1,0 +1,1 @@
+"""What all endpoints share: keys, limits, problems, idempotency, waiting, OpenAPI, metrics."""

@@ -1,0 +1,172 @@
+"""`/v1/voices`: what there is to speak with, and voices by upload."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from flask import Response, redirect, request, url_for
+from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.models.tag import Tag
+
+from api.http.auth import owner, scoped
+from api.http.idempotency import new_id
+from api.http.problems import problem, status_of
+from api.http.uploads import expect_file
+from api.jobs.schemas import GetAudioQuery, NoQuery
+from api.services import services
+from api.voices.schemas import VoiceForm, VoiceOut, VoicePath, VoicesOut
+from stentor import log
+from stentor.doorbell import CHECK_RECORDING, REMOVE_RECORDINGS
+from stentor.errors import (
+    AudioNotFound,
+    AudioNotReady,
+    RecordingError,
+    RecordingTooLarge,
+    RedisUnavailable,
+    StentorError,
+    VoiceExists,
+    VoiceNotFound,
+)
+from stentor.owners.access import VOICES
+from stentor.voices.directory import cloning_model
+from stentor.voices.recording import CHECKING, CONTENT_TYPE, FAILED, Recording, upload_key
+
+_log = log.get(__name__)
+
+#: How long an upload waits to be checked; most take a second.
+CHECK_WAIT_S = 45.0
+
+blueprint = APIBlueprint(
+    "voices", __name__, url_prefix="/v1/voices", abp_tags=[Tag(name="voices")], abp_security=[{"key": []}]
+)
+blueprint.before_request(scoped(write=VOICES))
+
+
+@blueprint.before_request
+def _expect_recording() -> None:
+    if request.method == "POST":
+        expect_file(services().settings.recording_max_bytes, RecordingTooLarge)
+
+
+@blueprint.get("", responses={200: VoicesOut})
+def list_voices(query: NoQuery) -> dict[str, Any]:
+    """List the voices that a job may name: those of the models, and those that you have uploaded."""
+    default = services().settings.default_voice
+    voices = [VoiceOut.of_model(voice, default=default) for voice in services().voices.all()]
+    recordings = [_out(recording) for recording in services().recordings.list(owner())]
+    return VoicesOut(voices=[*voices, *recordings]).model_dump(mode="json")
+
+
+@blueprint.post("", responses={201: VoiceOut, 202: VoiceOut})
+def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
+    """Upload a recording as a voice of your own.
+
+    Answers when it has been checked: `201`, or `422` with what is wrong with it; `202` if that takes longer.
+    """
+    _check_size(form.audio)
+    if form.name in services().voices.models():
+        raise VoiceExists(f"a model has a voice {form.name!r}; choose another name")
+    recording = Recording(
+        id=new_id("voice"),
+        name=form.name,
+        owner=owner(),
+        language=form.language,
+        consent=form.consent,
+        transcript=form.transcript,
+    )
+    services().recordings.add(recording)
+    try:
+        services().storage.put_file(
+            upload_key(recording.id), form.audio.stream, content_type="application/octet-stream"
+        )
+        services().doorbell.ask(CHECK_RECORDING, owner=recording.owner, name=recording.name, recording_id=recording.id)
+    except StentorError:
+        # Nobody will check it. What may lie in S3 goes with the next sweep.
+        services().recordings.delete(recording.id, recording.owner)
+        raise
+    return _answer(_wait(recording))
+
+
+def _check_size(audio: Any) -> None:
+    most = services().settings.recording_max_bytes
+    size = audio.stream.seek(0, os.SEEK_END)
+    audio.stream.seek(0)
+    if size > most:
+        raise RecordingTooLarge(f"the recording has {size} bytes; at most {most} are wanted")
+
+
+def _wait(recording: Recording) -> Recording:
+    name = owner()
+    wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
+    return services().outcomes.wait(
+        recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.checked
+    )
+
+
+def _answer(recording: Recording) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
+    if recording.state == FAILED:
+        with contextlib.suppress(VoiceNotFound):
+            services().recordings.delete(recording.id, recording.owner)
+        return problem(
+            status_of(RecordingError()), recording.error_code or RecordingError.code, recording.error_detail or ""
+        )
+    status = 202 if recording.state == CHECKING else 201
+    location = url_for("voices.get_voice", voice=recording.id)
+    return _out(recording).model_dump(mode="json"), status, {"Location": location}
+
+
+@blueprint.get("/<voice>", responses={200: VoiceOut})
+def get_voice(path: VoicePath, query: NoQuery) -> dict[str, Any]:
+    """Look at a voice."""
+    found = services().voices.models().get(path.voice)
+    if found is not None:
+        return VoiceOut.of_model(found, default=services().settings.default_voice).model_dump(mode="json")
+    return _out(services().recordings.get(path.voice, owner())).model_dump(mode="json")
+
+
+@blueprint.get("/<voice>/preview")
+def preview_voice(path: VoicePath, query: GetAudioQuery) -> Any:
+    """Hear the audio that is kept of an uploaded voice: a redirect to the storage, or the bytes with `inline=1`."""
+    recording = _recording(path.voice)
+    if recording.state == CHECKING:
+        raise AudioNotReady("the voice is still being checked; its audio is there when it is ready")
+    if recording.key is None:
+        raise AudioNotFound(f"the voice is {recording.state}; it has no audio")
+    filename = f"{recording.name}.wav"
+    if not query.inline:
+        return redirect(services().storage.url(recording.key, filename=filename, content_type=CONTENT_TYPE))
+    response = Response(services().storage.stream(recording.key), mimetype=CONTENT_TYPE)
+    response.set_etag(recording.sha256 or "")
+    response.headers["Content-Disposition"] = f'inline; filename="{filename}"'
+    return response
+
+
+@blueprint.delete("/<voice>", responses={200: VoiceOut})
+def delete_voice(path: VoicePath) -> dict[str, Any]:
+    """Delete an uploaded voice. Its audio goes at once; if jobs in flight speak with it, after the last of them."""
+    deleted = services().recordings.delete(_recording(path.voice).id, owner())
+    try:
+        services().doorbell.ask(REMOVE_RECORDINGS)
+    except RedisUnavailable as exc:
+        # It is deleted: the io workers look for what is left every few seconds.
+        _log.warning("doorbell_not_rung", reason=exc.detail)
+    _log.info("voice_deleted", voice_id=deleted.id)
+    return _out(deleted).model_dump(mode="json")
+
+
+def _recording(name: str) -> Recording:
+    found = services().recordings.find(name, owner())
+    if found is not None:
+        return found
+    if name in services().voices.models():
+        raise VoiceNotFound(
+            f"the voice {name!r} is a model's; only what you have uploaded can be heard here, or deleted"
+        )
+    raise VoiceNotFound(f"you have uploaded no voice {name!r}")
+
+
+def _out(recording: Recording) -> VoiceOut:
+    speaks = cloning_model(services().voices.models())
+    return VoiceOut.of_recording(recording, speaks, default=services().settings.default_voice)

@@ -1,0 +1,1 @@
+"""The bill: seconds and energy, metered and charged."""

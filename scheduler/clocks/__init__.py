@@ -1,0 +1,1 @@
+"""Clocks: idle GPUs are lowered, and always restored."""

@@ -1,0 +1,38 @@
+"""Leases of low clocks: in Redis, so that whoever comes after knows which GPUs of a host were lowered by us."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import redis
+
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, text_list
+
+
+class Leases:
+    """The GPUs of one host that were lowered and not yet given back.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, host: str) -> None:
+        self._client = client
+        self._key = keys.clocks(host)
+
+    def all(self) -> frozenset[str]:
+        """Those that are leased, by UUID."""
+        with redis_errors():
+            return frozenset(text_list(self._client.hkeys(self._key)))
+
+    def take(self, gpu: str, now: float) -> None:
+        """Write down that this process lowers a GPU, before it does."""
+        with redis_errors():
+            self._client.hset(self._key, gpu, json.dumps({"since": now, "pid": os.getpid()}))
+
+    def end(self, gpu: str) -> None:
+        """Write down that its clocks were given back, after they were."""
+        with redis_errors():
+            self._client.hdel(self._key, gpu)

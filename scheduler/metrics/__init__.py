@@ -1,0 +1,1 @@
+"""What the scheduler exports to Prometheus and logs of its machine."""

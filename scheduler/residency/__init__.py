@@ -1,0 +1,1 @@
+"""Residency: which models are on their devices."""

@@ -1,0 +1,1 @@
+"""Bulks: files of texts, their rows and their manifest."""

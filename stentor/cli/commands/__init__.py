@@ -1,0 +1,1 @@
+"""The commands of ``stentor``, one module each."""

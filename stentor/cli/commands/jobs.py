@@ -1,0 +1,181 @@
+"""The commands that talk to the API: ``say``, ``submit``, ``job``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stentor.cli import exit_codes, output
+from stentor.cli import submit as submitting
+from stentor.cli.finding import find_api
+from stentor.client import Client, Problem
+from stentor.client.types import JobJson
+
+FORMATS = ("wav", "flac", "mp3", "ogg")
+PRIORITIES = ("interactive", "standard", "bulk")
+#: Whoever says one sentence waits for it; after this it is shown as it is.
+SAY_TIMEOUT_S = 300.0
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+
+
+def _client() -> Client:
+    return Client(*find_api())
+
+
+def _speech_options(command: _Command) -> _Command:
+    """The options that say how a text is spoken."""
+    for option in (
+        click.option(
+            "--no-cache", "cache", flag_value=False, default=None, help="Speak it even if it was spoken before."
+        ),
+        click.option("--sample-rate", "sample_rate_hz", type=int, metavar="HZ", help="Resample to this rate."),
+        click.option("--format", "format", type=click.Choice(FORMATS), help="Format of the audio.  [default: wav]"),
+        click.option("--seed", type=int, help="The same seed gives the same audio."),
+        click.option("--speed", type=float, help="2.0 speaks in half the time."),
+        click.option("--voice", help="Name of a voice; `stentor voices` lists them."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("text")
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    required=True,
+    help="The file to write; - for standard output.",
+)
+@_speech_options
+@_json
+def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
+    """Speak TEXT into a file. The file's ending decides the format, unless --format does."""
+    if speech["format"] is None and path.suffix[1:].lower() in FORMATS:
+        speech["format"] = path.suffix[1:].lower()
+    to_pipe = str(path) == "-"
+    with _client() as client:
+        job = client.submit_job({"text": text, "priority": "interactive", **_given(speech)})
+        job = client.settled_job(job["id"], timeout_s=SAY_TIMEOUT_S)
+        _need_success(job)
+        if to_pipe:
+            sys.stdout.buffer.write(client.audio(job["id"]))
+        else:
+            client.save_audio(job["id"], path)
+    if json_wanted and not to_pipe:
+        output.as_json({**job, "output": str(path)})
+    elif not to_pipe:
+        click.echo(f"{path}: {job['audio_s']:.2f} s of speech, voice {job['voice']}, job {job['id']}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the audio; a file per line, <line>-<job id>.<format>.",
+)
+@_speech_options
+@click.option("--priority", type=click.Choice(PRIORITIES), help="Who goes first.  [default: standard]")
+@_json
+def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> None:
+    """Speak FILE, a line a job, into a folder. Exits with 1 if some lines failed."""
+    with _client() as client:
+        result = submit_file(client, file, folder, _given(parameters), show=not json_wanted)
+    if json_wanted:
+        output.as_json(dataclasses.asdict(result) | {"output": str(result.output), "succeeded": result.succeeded})
+    else:
+        show_result(result)
+    if result.failures:
+        raise click.exceptions.Exit(exit_codes.FAILED)
+
+
+def submit_file(
+    client: Client, file: Path, folder: Path, parameters: dict[str, Any], *, show: bool = True
+) -> submitting.Result:
+    """Speak a file of texts; standard error shows a progress bar, or in a log a line for every tenth."""
+    lines = submitting.read_lines(file)
+    columns = (
+        TextColumn("speaking"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as progress:
+        task = progress.add_task("speaking", total=len(lines), rate="")
+        audio_s = 0.0
+        tenth = max(1, len(lines) // 10)
+
+        def settled(seconds: float) -> None:
+            nonlocal audio_s
+            audio_s += seconds
+            elapsed_s = progress.tasks[task].elapsed or 1e-9
+            rate = f"{audio_s / elapsed_s:.1f} s of audio per s"
+            progress.update(task, advance=1, rate=rate)
+            done = round(progress.tasks[task].completed)
+            if show and progress.disable and done % tenth == 0:
+                click.echo(f"{done} of {len(lines)} spoken, {rate}", err=True)
+
+        return submitting.Submission(client, folder, parameters, settled).run(lines)
+
+
+def show_result(result: submitting.Result) -> None:
+    """Print the figures of a file, and the lines that failed."""
+    for failure in result.failures:
+        click.echo(f"line {failure.line}: {failure.detail} ({failure.code})", err=True)
+    pairs = [
+        ("texts", result.texts),
+        ("succeeded", result.succeeded),
+        ("failed", len(result.failures)),
+        ("audio", f"{result.audio_s:.1f} s"),
+        ("wall time", f"{result.wall_s:.1f} s"),
+        ("speed", f"{result.audio_s / max(result.wall_s, 1e-9):.1f} s of audio per s"),
+        ("batches", result.batches),
+        ("mean batch size", f"{result.mean_batch_size:.1f}"),
+        ("files", result.output),
+    ]
+    output.facts(pairs, title="Spoken")
+
+
+@click.command()
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0, 86_400), default=0, help="Wait up to so many seconds for the outcome."
+)
+@_json
+def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
+    """Show one job."""
+    with _client() as client:
+        found = client.settled_job(job_id, timeout_s=wait_s) if wait_s else client.job(job_id)
+    if json_wanted:
+        output.as_json(found)
+    else:
+        output.facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _need_success(job: JobJson) -> None:
+    if job["state"] == "succeeded":
+        return
+    error = job["error"]
+    if error:
+        raise Problem(code=error["code"], status=200, detail=error["detail"], retryable=error["retryable"])
+    raise Problem(code="job_not_spoken", status=200, detail=f"job {job['id']} is {job['state']}")

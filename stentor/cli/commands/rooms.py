@@ -1,0 +1,138 @@
+"""The rooms, each alone: ``stentor api``, ``worker`` and ``scheduler``. Each becomes its program with exec."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import stentor
+from stentor.errors import ProgramMissing
+from stentor.settings import FILE_SUFFIX, PREFIX, Settings
+
+#: The variable in which ``worker.app`` finds its device.
+DEVICE_VARIABLE = "STENTOR_WORKER_DEVICE"
+#: What an io worker may be called.
+IO_NAME = r"io(-[a-z0-9]{1,16})?"
+#: One process submits as much as one core allows (Python has one lock); see docs/why/performance.md.
+API_WORKERS = 2
+#: A request with ``?wait=`` holds a thread while it waits, so there are more of them than cores.
+API_THREADS = 64
+#: How long the API finishes requests after SIGTERM.
+API_GRACE_S = 10
+#: A worker process of gunicorn that has not looked up for so long hangs. Its threads may wait longer.
+API_TIMEOUT_S = 60
+#: Longer than the 60 s after which load balancers close an idle connection, so that it is not us who close first.
+API_KEEPALIVE_S = 75
+
+
+@click.command()
+@click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
+@click.option("--threads", default=API_THREADS, show_default=True, type=click.IntRange(1, 4096), help="Per process.")
+@click.option("--workers", default=API_WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+def api(bind: str, threads: int, workers: int) -> None:
+    """Run the HTTP API alone; Redis and S3 are where STENTOR_REDIS_URL and STENTOR_S3_ENDPOINT say."""
+    _need("api", "flask", "flask_openapi3", "gunicorn")
+    arguments = [
+        "api.app:create_app()",
+        "--config=python:api.http.gunicorn",
+        f"--bind={bind}",
+        "--worker-class=gthread",
+        f"--threads={threads}",
+        f"--workers={workers}",
+        f"--timeout={API_TIMEOUT_S}",
+        f"--graceful-timeout={API_GRACE_S}",
+        f"--keep-alive={API_KEEPALIVE_S}",
+        "--log-level=warning",
+    ]
+    if int(importlib.metadata.version("gunicorn").split(".")[0]) >= 25:
+        # Its place is one fixed path in HOME, where the sockets of two APIs would meet.
+        arguments.append("--no-control-socket")
+    _become("gunicorn", *arguments)
+
+
+@click.command()
+@click.option("--device", metavar="DEVICE", help="The device to be pinned to: cpu, cuda:0, ...")
+@click.option("--io", is_flag=True, help="No device: webhooks, bulks and what else needs no model.")
+@click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 256), help="Processes, with --io.")
+@click.option("--name", default="io", show_default=True, help="With --io; two on one machine must not share it.")
+def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
+    """Run one worker alone: that of a device (--device cuda:0), or an io worker (--io)."""
+    if (device is None) == (not io):
+        raise click.UsageError("name a device with --device, or say --io for an io worker; one of them")
+    from stentor import doorbell  # noqa: PLC0415 - it imports Celery, for which the other rooms need not wait
+    from stentor.devices.registry import device_id  # noqa: PLC0415
+
+    settings = Settings.from_environ(os.environ)
+    if device is None:
+        if not re.fullmatch(IO_NAME, name):
+            raise click.BadParameter(f"{name!r} does not match {IO_NAME}, as io-2 does", param_hint="--name")
+        _become("celery", *_celery(doorbell.IO_QUEUE, doorbell.node_name(name, settings.host), concurrency))
+    if not re.fullmatch(r"cpu|cuda:\d{1,2}", device):
+        raise click.BadParameter(f"{device!r} is no device; wanted is cpu, cuda:0, cuda:1, ...", param_hint="--device")
+    _need("worker", "numpy", "pyloudnorm", "soundfile", "soxr")
+    queues = f"{doorbell.SYNTHESIS_QUEUE},{doorbell.device_queue(device_id(settings.host, device))}"
+    node = doorbell.node_name(device, settings.host)
+    _become("celery", *_celery(queues, node, 1), **{DEVICE_VARIABLE: device})
+
+
+@click.command()
+@click.option("--give-back", is_flag=True, help="Only reset clocks that a scheduler left low on this machine, and end.")
+def scheduler(give_back: bool) -> None:
+    """Run the scheduler alone: one per machine with devices."""
+    _become("scheduler", *(["--give-back"] if give_back else []))
+
+
+def _celery(queues: str, hostname: str, concurrency: int) -> list[str]:
+    return [
+        "--app=worker.app:app",
+        "--quiet",
+        "worker",
+        "--pool=prefork",
+        f"--concurrency={concurrency}",
+        f"--queues={queues}",
+        f"--hostname={hostname}",
+        "--prefetch-multiplier=1",
+        "--without-gossip",
+        "--without-mingle",
+        "--loglevel=WARNING",
+    ]
+
+
+def _need(extra: str, *modules: str) -> None:
+    """Refuse to go on if the extra of this room was not installed."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ProgramMissing(f"{', '.join(missing)} is not installed: pip install 'stentor[{extra}]'")
+
+
+def absolute(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with paths in ``STENTOR_*`` variables made absolute, for a program that works elsewhere."""
+    return {
+        name: str(Path(value).expanduser().absolute()) if _is_path(name) and value else value
+        for name, value in environ.items()
+    }
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(PREFIX) and name.endswith((FILE_SUFFIX, "_DIR", "_CA"))
+
+
+def _become(module: str, *arguments: str, **variables: str) -> NoReturn:
+    """Turn this process into ``python -m module``.
+
+    gunicorn and Celery put the working directory in front of the import path; so that a folder ``api`` or ``worker``
+    of the user's is not taken for ours, they work where our packages are.
+    """
+    Settings.from_environ(os.environ)
+    environ = absolute({name: value for name, value in os.environ.items() if name != DEVICE_VARIABLE}) | variables
+    os.chdir(Path(stentor.__file__).parent.parent)
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environ)  # noqa: S606 - no shell

@@ -1,0 +1,5 @@
+"""A client of the HTTP API, for programs and for the command line."""
+
+from stentor.client.client import SETTLED, Client, Problem
+
+__all__ = ["SETTLED", "Client", "Problem"]

@@ -1,0 +1,1 @@
+"""Devices: what each reports, how its clocks are, and what people ordered."""

@@ -1,0 +1,155 @@
+"""Devices as the rest of the cluster sees them: what each reported last, and whether it is still there."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, cast
+
+import redis
+
+from stentor import log
+from stentor.errors import DeviceNotFound
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script, text_list
+from stentor.redis.record import from_json, to_json
+
+_log = log.get(__name__)
+
+STARTING: Final = "starting"
+IDLE: Final = "idle"
+BUSY: Final = "busy"
+UNLOADED: Final = "unloaded"
+FAILED: Final = "failed"
+GONE: Final = "gone"
+#: Upper ends of the classes in which passes are counted, by their rows and by their time in seconds; the last class has
+#: no end. Prometheus's histograms are made of them.
+SIZE_CLASSES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+TIME_CLASSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: How much of a report that cannot be read is logged, in characters.
+SHOWN: Final = 200
+#: States in which a device takes work, now or after it has loaded a model.
+LIVE: Final = frozenset({IDLE, BUSY, UNLOADED})
+
+
+def device_id(host: str, device: str) -> str:
+    """The device's id, which is also its name as a consumer of lanes: ``<host>/<device>``."""
+    return f"{host}/{device}"
+
+
+def host_of(device_id: str) -> str:
+    """The host of a device."""
+    return device_id.partition("/")[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceStatus:
+    """What a device's process says about itself. Times are seconds since the epoch."""
+
+    id: str
+    pid: int
+    state: str
+    #: Models that could be loaded here.
+    models: tuple[str, ...] = ()
+    #: The resident model, if any.
+    model: str | None = None
+    started_at: float
+    seen_at: float
+    #: When ``state`` became what it is.
+    state_at: float = 0.0
+    #: When the resident model came, how long that took in seconds, and when it last spoke.
+    loaded_at: float | None = None
+    load_s: float | None = None
+    spoke_at: float | None = None
+    #: Since when a model is being loaded; None when none is.
+    loading_at: float | None = None
+    #: The machine that it is on, where hosts are not machines (``STENTOR_NODE``).
+    node: str | None = None
+    #: The GPU, by its NVML UUID; None for a device that is none, or where NVML does not answer.
+    gpu: str | None = None
+    #: What went wrong, while ``state`` is ``failed``.
+    error: str | None = None
+    #: Forward passes of this process; what follows counts them, too, and begins anew with each process.
+    batches: int = 0
+    #: Rows in them, and their cost with and without padding, in the engine's own unit.
+    rows: int = 0
+    cost: float = 0.0
+    padded_cost: float = 0.0
+    #: Passes by ``SIZE_CLASSES`` and by ``TIME_CLASSES_S``.
+    sizes: tuple[int, ...] = (0,) * (len(SIZE_CLASSES) + 1)
+    times: tuple[int, ...] = (0,) * (len(TIME_CLASSES_S) + 1)
+    #: Model -> the sums of ``stentor.devices.passes``, from which the cost curve of its passes is fitted.
+    sums: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+    #: Audio made by this process, in seconds.
+    audio_s: float = 0.0
+    #: Time spent in forward passes by this process, in seconds.
+    busy_s: float = 0.0
+
+    @property
+    def machine(self) -> str:
+        """The machine whose scheduler keeps this device's clocks and bill."""
+        return self.node or host_of(self.id)
+
+
+class DeviceRegistry:
+    """What devices reported.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
+        self._client = client
+        self._lease_s = lease_s
+        self._reports = script(client, "devices")
+        #: What was wrong with reports that could not be read.
+        self._said: set[str] = set()
+
+    def report(self, status: DeviceStatus) -> None:
+        """Write down what a device says."""
+        # One text, for a scheduler reads a thousand of them each second. Scripts only ask when a device was seen.
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.hset(keys.device(status.id), mapping={"seen_at": status.seen_at, "report": to_json(status)})
+            pipe.sadd(keys.DEVICES, status.id)
+            pipe.execute()
+
+    def list(self, now_s: float | None = None) -> list[DeviceStatus]:
+        """All devices that ever reported, by id; one that has been silent for a lease is ``gone``.
+
+        A report that cannot be read is left out, and logged once.
+        """
+        now_s = time.time() if now_s is None else now_s
+        with redis_errors():
+            # In one round trip. Not with SORT and its GET, which Redis lets only those do who may read every key.
+            answer = self._reports(args=[keys.DEVICES])
+        reports = text_list(cast("list[object]", answer))
+        return sorted(self._readable(filter(None, reports), now_s), key=lambda status: status.id)
+
+    def get(self, wanted: str) -> DeviceStatus:
+        """What this device reported.
+
+        Raises:
+            DeviceNotFound: no device of this id ever did.
+        """
+        with redis_errors():
+            report = cast("str | None", self._client.hget(keys.device(wanted), "report"))
+        if report is None:
+            raise DeviceNotFound(f"there is no device {wanted!r}")
+        return self._status(report, time.time())
+
+    def _readable(self, reports: Iterable[str], now_s: float) -> Iterator[DeviceStatus]:
+        """Those that can be read: one that cannot, as of a later release, is not to hide all others."""
+        for report in reports:
+            try:
+                yield self._status(report, now_s)
+            except ValueError as exc:
+                if (reason := str(exc)) not in self._said:
+                    self._said.add(reason)
+                    _log.error("report_unreadable", reason=reason, report=report[:SHOWN])
+
+    def _status(self, report: str, now_s: float) -> DeviceStatus:
+        status = from_json(DeviceStatus, report)
+        silent = now_s - status.seen_at > self._lease_s
+        return dataclasses.replace(status, state=GONE) if silent else status

@@ -1,0 +1,1 @@
+"""Jobs: one text each, from submission to outcome."""

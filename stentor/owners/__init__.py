@@ -1,0 +1,1 @@
+"""Owners: their keys, and what each key used."""

@@ -1,0 +1,119 @@
+"""What keys used: characters when they are submitted, jobs and seconds when they succeed; per key and day (UTC)."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import redis
+
+from stentor.errors import DailyCharsExceeded
+from stentor.owners.access import ApiKey, Limits
+from stentor.redis import keys
+from stentor.redis.client import redis_errors, script, text_list, text_map
+
+DAY_S = 86_400
+#: How long usage is kept, in days; ``submit.lua`` and ``shared.lua`` have it in seconds.
+KEPT_DAYS = 400
+#: Hashes that are asked for in one round trip.
+PER_TRIP = 1000
+_EPOCH = date(1970, 1, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What one key used on one day."""
+
+    date: date
+    key_id: str
+    #: Empty for a key that was revoked.
+    key_name: str
+    #: Jobs that succeeded, cached ones among them.
+    jobs: int = 0
+    #: Characters that were submitted, whatever became of them.
+    characters: int = 0
+    audio_s: float = 0.0
+    #: Time of devices. A cached job has none.
+    device_s: float = 0.0
+
+
+def today() -> date:
+    """The day (UTC) on which usage counts now."""
+    return datetime.now(UTC).date()
+
+
+def too_many_chars(limits: Limits, used: int, more: int) -> DailyCharsExceeded:
+    """The refusal of ``more`` characters by a key that has submitted ``used`` today."""
+    error = DailyCharsExceeded(
+        f"the key has submitted {used} of its {limits.daily_chars} characters of today; {more} more are too many"
+    )
+    error.retry_after_s = DAY_S - time.time() % DAY_S
+    return error
+
+
+class UsageStore:
+    """The usage of all keys. Safe for threads.
+
+    Raises:
+        RedisUnavailable: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._count = script(client, "count_characters")
+
+    def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits, *, bulk: str) -> None:
+        """Count the characters of a bulk, once however often that is asked for: no submission of jobs counts them.
+
+        Raises:
+            DailyCharsExceeded: the key may not submit so many today; none are counted.
+        """
+        most = -1 if limits.daily_chars is None else limits.daily_chars
+        with redis_errors():
+            used = self._count(
+                keys=[keys.usage(key_id, int(time.time() // DAY_S)), keys.users(owner), keys.bulk(bulk)],
+                args=[key_id, chars, most, KEPT_DAYS * DAY_S],
+            )
+        if int(used) >= 0:
+            raise too_many_chars(limits, int(used), chars)
+
+    def of_all(self, *, since: date, until: date, known: Iterable[ApiKey]) -> dict[str, list[Usage]]:
+        """What the keys of all owners used, by owner: of those that ``known`` keys have, and all that ever were."""
+        known = list(known)
+        with redis_errors():
+            owners = {key.owner for key in known} | set(text_list(self._client.smembers(keys.OWNERS)))
+        return {owner: self.of(owner, since=since, until=until, known=known) for owner in sorted(owners)}
+
+    def of(self, owner: str, *, since: date, until: date, known: Iterable[ApiKey]) -> list[Usage]:
+        """What the owner's keys used day by day from one to another, both included; ``known`` tells their names."""
+        names = {key.id: key.name for key in known if key.owner == owner}
+        days = [since + timedelta(days=number) for number in range((until - since).days + 1)]
+        with redis_errors():
+            users = sorted(text_list(self._client.smembers(keys.users(owner))))
+            wanted = [(day, key_id) for day in days for key_id in users]
+            return [
+                _usage(day, key_id, names.get(key_id, ""), fields)
+                for (day, key_id), fields in zip(wanted, self._hashes(wanted), strict=True)
+                if fields
+            ]
+
+    def _hashes(self, wanted: Sequence[tuple[date, str]]) -> Iterator[dict[str, str]]:
+        for start in range(0, len(wanted), PER_TRIP):
+            pipe = self._client.pipeline(transaction=False)
+            for day, key_id in wanted[start : start + PER_TRIP]:
+                pipe.hgetall(keys.usage(key_id, (day - _EPOCH).days))
+            yield from (text_map(fields) for fields in pipe.execute())
+
+
+def _usage(day: date, key_id: str, name: str, fields: dict[str, str]) -> Usage:
+    return Usage(
+        date=day,
+        key_id=key_id,
+        key_name=name,
+        jobs=int(fields.get("jobs", 0)),
+        characters=int(fields.get("characters", 0)),
+        audio_s=round(float(fields.get("audio_s", 0)), 3),
+        device_s=round(float(fields.get("device_s", 0)), 3),
+    )

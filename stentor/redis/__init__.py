@@ -1,0 +1,1 @@
+"""Redis: the client, every key, the Lua scripts, and how records are stored."""

@@ -1,0 +1,1 @@
+"""Voices: those that models ship, and uploaded recordings."""

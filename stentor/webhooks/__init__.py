@@ -1,0 +1,1 @@
+"""Webhooks: endpoints, deliveries, and the addresses that they may have."""

@@ -1,0 +1,1 @@
+"""Batching: from claimed jobs to rows, from rows to forward passes."""

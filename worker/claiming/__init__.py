@@ -1,0 +1,1 @@
+"""Claiming: which jobs a device takes, and the claims that it holds."""

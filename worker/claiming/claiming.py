@@ -1,0 +1,202 @@
+"""Claiming: fills a device's hand from the lanes, as much as the next forward pass can take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from stentor import log
+from stentor.errors import CloningUnsupported, EngineCrashed, EngineFailed, ModelUnavailable, SynthesisError
+from stentor.jobs.job import FAILED, PRIORITIES, SUCCEEDED, Job, Outcome
+from stentor.jobs.lanes import Lane, class_chars
+from stentor.jobs.store import Backlog
+from stentor.settings import Settings
+from worker.batching.budget import Budgets
+from worker.batching.rows import Parcel, Row, parcel_of
+from worker.claiming.choice import Draw, choose
+from worker.claiming.deliveries import Deliveries, Delivery
+from worker.claiming.hand import Hand
+from worker.device.residency import Residency
+from worker.engines.contract import Engine, EngineInfo
+from worker.finishing.finishing import Finisher
+from worker.process.blackbox import LastWords
+
+_log = log.get(__name__)
+
+#: Characters that a voice speaks in a second: 14 to 16 in English with the voices measured. Only a first guess of
+#: how many texts to claim; batches are packed by the cost that the engine itself estimates.
+CHARS_PER_S = 15.0
+#: Most jobs of one claim, so that a lane of very short texts is not emptied by one device.
+CLAIM_COUNT = 256
+
+
+class Claimer:
+    """Takes jobs out of lanes and prepares their rows."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backlog: Backlog,
+        deliveries: Deliveries,
+        residency: Residency,
+        hand: Hand,
+        finisher: Finisher,
+        budgets: Budgets,
+        *,
+        last_words: LastWords | None,
+        elsewhere: Callable[[], Collection[str]],
+        begins: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``elsewhere`` tells which models are resident on other devices that are idle. ``begins`` is called when there
+        is something to speak, before its model is loaded.
+        """
+        self._settings = settings
+        self._backlog = backlog
+        self._deliveries = deliveries
+        self._residency = residency
+        self._hand = hand
+        self._finisher = finisher
+        self._budgets = budgets
+        self._last_words = last_words
+        self._elsewhere = elsewhere
+        self._begins = begins
+        #: Whether something waits that was left to other devices.
+        self.yielded = False
+        #: Whether something waits that this device could speak and that is held.
+        self.held = False
+        #: Whether the most urgent text was left where it is until the pass that runs is over.
+        self.put_off = False
+
+    def top_up(self, *, ahead: int = 1, beside_a_pass: bool = False) -> None:
+        """Claim and prepare what waits, until the hand holds ``ahead`` budgets (one, where padding costs nothing).
+
+        Less urgent rows in hand leave no less room for a more urgent text: it goes first, and they go later. Beside a
+        pass no model leaves the device for another, for it may be the one that speaks: then the text is ``put_off``.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+            EngineFailed: the model that the most urgent text needs cannot be loaded.
+        """
+        lanes = self._backlog.lanes()
+        resident = self._residency.resident
+        strange = any(state.lane.model not in resident for state in lanes)
+        draws = choose(
+            time.time(),
+            lanes,
+            speaks=self._residency.models,
+            resident=resident,
+            max_wait_s=self._settings.bulk_max_wait_s,
+            elsewhere=self._elsewhere() if strange else (),
+        )
+        held = [state.held for state in lanes if state.lane.model in self._residency.models]
+        self.held = any(held)
+        self.yielded = not draws and not all(held)
+        self.put_off = beside_a_pass and bool(draws) and not self._residency.has_room(draws[0].lane.model)
+        if draws and not self.put_off:
+            self._begins()
+            engine = self._residency.engine(draws[0].lane.model)
+            for draw in draws:
+                self._draw(draw, engine, ahead if engine.info.pads else 1)
+
+    def _draw(self, draw: Draw, engine: Engine, budgets: int) -> None:
+        """Claim from one lane until there is no room for more, or nothing waits there."""
+        left = CLAIM_COUNT if draw.at_most is None else draw.at_most
+        while left:
+            whole = budgets * self._budgets.of(engine.info)
+            room = whole - self._hand.cost(draw.lane.model, rank=draw.rank)
+            count = min(left, _count(draw.lane, engine.info, room))
+            claimed = self._deliveries.claim(draw.lane, count) if count else []
+            for delivery in claimed:
+                self.take(delivery, engine, rank=draw.rank)
+            if len(claimed) < count or not count:
+                return
+            left -= count
+
+    def take(self, delivery: Delivery, engine: Engine, *, rank: int) -> Parcel | None:
+        """The claimed job, prepared and in hand; None if it needs no forward pass of its own."""
+        if self._renewed(delivery) or self._has_outcome(delivery) or self._follows(delivery):
+            return None
+        try:
+            parcel, rows = parcel_of(delivery, engine, claimed_at=time.monotonic(), rank=rank)
+        except (ModelUnavailable, CloningUnsupported) as exc:
+            self._fail(delivery, exc)
+            return None
+        if not rows:
+            self._finisher.hand_in(parcel)
+            return None
+        self._hand.add(parcel, rows)
+        return parcel
+
+    def _renewed(self, delivery: Delivery) -> bool:
+        """Whether the job is here already: its lease ran out meanwhile, as it does while Redis is away."""
+        return delivery.suspect and any(parcel.renew(delivery) for parcel in self._on_their_way)
+
+    def _has_outcome(self, delivery: Delivery) -> bool:
+        """Whether the job is settled here and now: tried too often, or an equal one has been spoken."""
+        job = delivery.job
+        if job.attempts > self._settings.max_attempts:
+            self._fail(delivery, self._given_up(job))
+        elif delivery.known:
+            self._deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={**delivery.known, "cached": True}))
+            _log.info("job_settled", job_id=job.id, state=SUCCEEDED, cached=True, attempts=job.attempts)
+        return job.attempts > self._settings.max_attempts or bool(delivery.known)
+
+    def _follows(self, delivery: Delivery) -> bool:
+        """Whether an equal job is on its way through this device, and this one gets its outcome."""
+        wanted = delivery.job.fingerprint
+        if wanted is None or delivery.suspect:
+            return False
+        return any(parcel.job.fingerprint == wanted and parcel.follow(delivery) for parcel in self._on_their_way)
+
+    @property
+    def _on_their_way(self) -> list[Parcel]:
+        return [*self._hand.parcels, *self._finisher.held]
+
+    def _given_up(self, job: Job) -> SynthesisError:
+        said = (
+            f"the device's process ended {job.attempts - 1} times while it spoke this job; "
+            f"{self._settings.max_attempts} deliveries are allowed"
+        )
+        last = self._last_words
+        return last.error(said) if last and job.id in last.jobs else EngineCrashed(said)
+
+    def _fail(self, delivery: Delivery, error: SynthesisError) -> None:
+        self._deliveries.settle(delivery, Outcome.failed(error))
+        attempts = delivery.job.attempts
+        _log.error("job_settled", job_id=delivery.job.id, state=FAILED, code=error.code, attempts=attempts)
+
+    def orphan(self) -> Parcel | None:
+        """The next job that an earlier process of this device left, in hand; None when there is none left.
+
+        Raises:
+            RedisUnavailable: Redis does not answer.
+            EngineFailed: its model cannot be loaded; the job has been given back.
+        """
+        while (delivery := self._deliveries.orphan()) and not self._renewed(delivery):
+            _log.warning("orphan_taken_back", job_id=delivery.job.id, attempts=delivery.job.attempts)
+            self._begins()
+            try:
+                engine = self._residency.engine(delivery.job.model)
+                parcel = self.take(delivery, engine, rank=PRIORITIES.index(delivery.job.priority))
+            except ModelUnavailable as exc:
+                self._fail(delivery, exc)
+            except EngineFailed:
+                # That the model does not load is not this job's doing, and costs it no attempt.
+                self._deliveries.give_back([delivery])
+                raise
+            else:
+                if parcel:
+                    return parcel
+                self._finisher.wait_until_empty(self._settings.lease_s)
+        return None
+
+
+def _count(lane: Lane, info: EngineInfo, room: float) -> int:
+    """How many of the lane's texts fit into ``room`` units of cost, by the longest text of its class."""
+    cost = class_chars(lane.length) / CHARS_PER_S * info.cost_per_s
+    return 0 if room <= 0 else max(1, min(CLAIM_COUNT, int(room // cost)))
+
+
+def rows_of(hand: Hand, parcel: Parcel) -> list[Row]:
+    """The rows of one parcel, in order."""
+    return [row for row in hand.rows if row.parcel is parcel]

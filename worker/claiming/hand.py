@@ -1,0 +1,71 @@
+"""The hand: rows that a device holds, ready and not yet spoken, and the jobs they belong to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from stentor.jobs.job import PRIORITIES
+from worker.batching.budget import Budgets
+from worker.batching.packing import Candidate, pack
+from worker.batching.rows import Parcel, Row
+from worker.claiming.deliveries import Delivery
+from worker.engines.contract import Engine
+
+
+class Hand:
+    """Rows in the order in which they were claimed. One thread changes it; ``deliveries`` is safe for others."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._parcels: dict[Parcel, None] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        """All jobs in hand, in the order in which they were claimed."""
+        with self._lock:
+            return list(self._parcels)
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """All jobs in hand; those whose last row is in a forward pass are still among them."""
+        return [delivery for parcel in self.parcels for delivery in parcel.deliveries]
+
+    def add(self, parcel: Parcel, rows: list[Row]) -> None:
+        """Take a parcel and its rows."""
+        with self._lock:
+            self._parcels[parcel] = None
+        self.rows.extend(rows)
+
+    def drop(self, parcel: Parcel) -> None:
+        """Let go of a parcel: its last answer is in, or it was given back."""
+        with self._lock:
+            self._parcels.pop(parcel, None)
+        self.rows = [row for row in self.rows if row.parcel is not parcel]
+
+    @property
+    def model(self) -> str:
+        """The model of the most urgent row in hand."""
+        return min(self.rows, key=lambda row: row.rank).parcel.job.model
+
+    def cost(self, model: str, *, rank: int = len(PRIORITIES)) -> int:
+        """Estimated cost, without padding, of the rows of a model that are at least as urgent as ``rank``."""
+        return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model and row.rank <= rank)
+
+    def take_batch(self, engines: Mapping[str, Engine], budgets: Budgets) -> list[Row]:
+        """The rows of the next forward pass, out of the hand: all of one model, that of the most urgent row."""
+        if not self.rows:
+            return []
+        model = self.model
+        mates = [row for row in self.rows if row.parcel.job.model == model]
+        info = engines[model].info
+        packed = pack([_candidate(row) for row in mates], budget=budgets.of(info), pads=info.pads)
+        chosen = {id(mates[at]) for at in packed}
+        batch = [row for row in mates if id(row) in chosen]
+        self.rows = [row for row in self.rows if id(row) not in chosen]
+        return batch
+
+
+def _candidate(row: Row) -> Candidate:
+    return Candidate(cost=row.utterance.cost, rank=row.rank, suspect=row.alone)

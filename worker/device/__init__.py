@@ -1,0 +1,1 @@
+"""The device: one worker process, its models, its heartbeat and its loop."""

@@ -1,0 +1,1 @@
+"""Finishing: audio joined, checked, encoded, stored, and the job settled."""

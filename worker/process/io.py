@@ -1,0 +1,38 @@
+"""What an io worker's processes do beside Celery's tasks: feed bulks into the lanes, and deliver webhooks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from stentor.settings import Settings
+from worker.bulks.feeder import Feeder
+from worker.webhooks.courier import Courier
+
+
+class Service(Protocol):
+    """Something that works in threads of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End in order."""
+
+
+class IoServices:
+    """The services of one process. Every process of every io worker has them; among themselves they agree who acts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._services: tuple[Service, ...] = (Feeder(settings), Courier(settings))
+
+    def start(self) -> None:
+        """Begin."""
+        for service in self._services:
+            service.start()
+
+    def stop(self) -> None:
+        """End in order, all of them at the same time."""
+        with ThreadPoolExecutor(len(self._services)) as pool:
+            for done in [pool.submit(service.stop) for service in self._services]:
+                done.result()

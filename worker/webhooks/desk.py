@@ -1,0 +1,130 @@
+"""The desk: hands out what is due, and notes down how it went. All of it lies in Redis."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import redis
+
+from stentor import log
+from stentor.redis import keys
+from stentor.redis.client import script
+from stentor.redis.record import from_fields
+from stentor.settings import Settings
+from stentor.webhooks.store import ATTEMPTS_TAKE_S
+from stentor.webhooks.webhook import PENDING, Delivery, Endpoint, Signing, implicit_id
+from worker.webhooks.schedule import Patience
+
+_log = log.get(__name__)
+
+#: What a claim is good for, in seconds, unless it is renewed: so soon after a courier was killed, others take over.
+LEASE_S: Final = 3.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Errand:
+    """A delivery in hand: where it goes, and what signs it."""
+
+    delivery: Delivery
+    #: None for an address that came with a job or bulk, and for an endpoint that was deleted.
+    endpoint: Endpoint | None
+    #: None if the owner has no secret yet.
+    signing: Signing | None
+
+    @property
+    def url(self) -> str:
+        """Where to send it now."""
+        return self.endpoint.url if self.endpoint else self.delivery.url
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody still wants it: the endpoint is there, and not disabled."""
+        if self.endpoint is not None:
+            return not self.endpoint.disabled
+        return self.delivery.endpoint == implicit_id(self.delivery.owner, self.delivery.url)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What follows from an attempt: for the delivery, and for its endpoint."""
+
+    state: str
+    due_at: float | None = None
+    #: ``ok``, ``bad``, or ``nothing`` if there was no attempt.
+    endpoint: str = "nothing"
+    #: Until when the receiver wants to be left alone.
+    open_until: float = 0.0
+
+
+class Desk:
+    """Claims deliveries and settles them. Safe for threads.
+
+    Raises:
+        redis.RedisError: from every method, when Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings, patience: Patience) -> None:
+        self._client = client
+        self._settings = settings
+        self._patience = patience
+        self._endpoint_kept_s = round(settings.webhook_keep_s + ATTEMPTS_TAKE_S)
+        self._claim = script(client, "webhook_claim")
+        self._done = script(client, "webhook_done")
+
+    def claim(self, most: int) -> tuple[list[Errand], float | None]:
+        """Deliveries that are due, and when there may be more."""
+        look_at, *rows = self._claim(
+            keys=[keys.DUE_ENDPOINTS],
+            args=[
+                time.time(),
+                most,
+                self._settings.webhook_concurrency,
+                LEASE_S,
+                self._patience.give_up_after,
+            ],
+        )
+        return [_errand(*row) for row in rows], float(look_at) if look_at else None
+
+    def renew(self, errands: Iterable[Errand]) -> None:
+        """Say that these are still in hand. One that was settled or taken over meanwhile is not held by this."""
+        pipe = self._client.pipeline(transaction=False)
+        for errand in errands:
+            pipe.zadd(keys.running(errand.delivery.endpoint), {errand.delivery.id: time.time() + LEASE_S}, xx=True)
+        pipe.execute()
+
+    def settle(self, errand: Errand, verdict: Verdict, log: list[dict[str, Any]]) -> bool:
+        """Whether it was noted down; False if another courier has taken the delivery over."""
+        delivery = errand.delivery
+        kept_s = self._endpoint_kept_s if verdict.state == PENDING else self._settings.webhook_keep_s
+        answer = self._done(
+            keys=[keys.DUE_ENDPOINTS, keys.delivery(delivery.id), keys.endpoint(delivery.endpoint)],
+            args=[
+                delivery.endpoint,
+                delivery.id,
+                delivery.claims,
+                time.time(),
+                kept_s,
+                verdict.state,
+                verdict.due_at or 0,
+                json.dumps(log),
+                verdict.endpoint,
+                verdict.open_until,
+                self._patience.give_up_after,
+                self._patience.first_pause_s,
+                self._patience.longest_pause_s,
+                self._endpoint_kept_s,
+            ],
+        )
+        return bool(answer)
+
+
+def _errand(flat: list[str], endpoint: str, signing: str) -> Errand:
+    delivery = from_fields(Delivery, dict(zip(flat[::2], flat[1::2], strict=True)))
+    if endpoint:
+        found = Endpoint.from_json(endpoint)
+        return Errand(delivery=delivery, endpoint=found, signing=found.signing)
+    return Errand(delivery=delivery, endpoint=None, signing=Signing.from_json(signing) if signing else None)
