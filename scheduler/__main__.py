@@ -12,7 +12,7 @@ from scheduler.ticks import ANSWER_TIMEOUT_S, Scheduler
 from stentor import log
 from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.signals import hear_no_more
+from stentor.signals import ignore_stop_signals
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     Scheduler(settings).run(stopping)
-    hear_no_more()
+    ignore_stop_signals()
 
 
 if __name__ == "__main__":

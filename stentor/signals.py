@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 
-def hear_no_more() -> None:
+def ignore_stop_signals() -> None:
     """Ignore SIGTERM and SIGINT from now on; for a process whose work is over, from its main thread.
 
     Python takes its own handlers away before it has ended, and who asks once more to stop just then would kill it: it

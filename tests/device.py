@@ -1,4 +1,4 @@
-"""A device without Celery for tests: what ``worker.device.device`` wires, around a tone engine."""
+"""A device without Celery for tests: what ``worker.device.process`` wires, around a tone engine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.factories import TONE, ToneEngine
 from worker.batching.budget import Budgets
-from worker.claiming.claiming import Claimer
-from worker.claiming.deliveries import Deliveries
-from worker.claiming.hand import Hand
+from worker.claiming.claimer import Claimer
+from worker.claiming.claims import Claims
+from worker.claiming.ready_queue import ReadyQueue
 from worker.device.drain import Drain
 from worker.device.residency import Residency
-from worker.finishing.finishing import Finisher
+from worker.finishing.finisher import Finisher
 from worker.process.blackbox import BlackBox
 from worker.process.guard import Guard
 
 
 @dataclasses.dataclass
 class Bench:
-    """A device without Celery: what `worker.device.device` wires, around a tone engine."""
+    """A device without Celery: what `worker.device.process` wires, around a tone engine."""
 
     client: redis.Redis
     settings: Settings
@@ -47,10 +47,10 @@ class Bench:
         self.store = JobStore(self.client, retention_s=self.settings.retention_s)
         self.residency = Residency(self.settings, "cpu")
         self.residency.engines = {TONE: self.engine}
-        self.hand = Hand()
-        self.deliveries = Deliveries(self.client, self.settings, self.name)
+        self.ready = ReadyQueue()
+        self.claims = Claims(self.client, self.settings, self.name)
         self.finisher = Finisher(
-            self.deliveries,
+            self.claims,
             Storage(self.settings),
             storage_retry_s=self.settings.storage_retry_s,
             loudness_lufs=self.settings.loudness_lufs,
@@ -58,29 +58,29 @@ class Bench:
         )
         self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
         self.budgets = Budgets(self.client, self.name)
-        self.last_words = self.box.last_words()
+        self.crash_report = self.box.crash_report()
         self.guard = Guard(self.settings, self.box, memory_limit_bytes=None)
         claimer = Claimer(
             self.settings,
             self.backlog,
-            self.deliveries,
+            self.claims,
             self.residency,
-            self.hand,
+            self.ready,
             self.finisher,
             self.budgets,
-            last_words=self.last_words,
+            crash_report=self.crash_report,
             elsewhere=lambda: self.elsewhere,
         )
         self.drain = Drain(
             self.settings,
             claimer,
-            self.deliveries,
+            self.claims,
             self.residency,
-            self.hand,
+            self.ready,
             self.finisher,
             self.budgets,
             self.guard,
-            last_words=self.last_words,
+            crash_report=self.crash_report,
             stopping=self.stopping.is_set,
             spoke=lambda _: None,
         )
@@ -99,7 +99,7 @@ class Bench:
 
     def nothing_is_left(self) -> bool:
         lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
-        return not any(self.client.xlen(lane) for lane in lanes) and not self.hand.deliveries
+        return not any(self.client.xlen(lane) for lane in lanes) and not self.ready.claims
 
 
 @contextlib.contextmanager

@@ -34,9 +34,9 @@ from stentor.errors import DeviceTaken
 from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import Settings
-from stentor.signals import hear_no_more
-from worker.device.acting import Acting
-from worker.device.device import Device
+from stentor.signals import ignore_stop_signals
+from worker.device.lease import DeviceLease
+from worker.device.process import Device
 from worker.process import celery_log
 from worker.process.blackbox import BlackBox
 from worker.process.io import IoServices
@@ -63,7 +63,7 @@ class Process:
     device: Device | None = None
     io: IoServices | None = None
     #: Of the parent of a device's process.
-    acting: Acting | None = None
+    acting: DeviceLease | None = None
 
 
 def create_app() -> celery.Celery:
@@ -96,7 +96,7 @@ def _act(**_: Any) -> None:
     """Before a child takes back what its predecessor has left: that must be nobody who is alive."""
     settings = Process.settings
     if settings.worker_device:
-        acting = Acting(connect(settings), device_id(settings.host, settings.worker_device), lost=_end)
+        acting = DeviceLease(connect(settings), device_id(settings.host, settings.worker_device), lost=_end)
         try:
             acting.begin()
         except DeviceTaken as exc:
@@ -113,7 +113,7 @@ def _end() -> None:
 def _leave(**_: Any) -> None:
     if Process.acting:
         Process.acting.end()
-    hear_no_more()
+    ignore_stop_signals()
 
 
 @worker_process_init.connect

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from typing import Any
 
-from stentor.signals import hear_no_more
+from stentor.signals import ignore_stop_signals
 
 #: Not taken from ``api.http.metrics``, which would import prometheus-client before there is a directory.
 SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -63,4 +63,4 @@ def child_exit(server: Any, worker: Any) -> None:
 def on_exit(server: Any) -> None:
     """Remove the place."""
     shutil.rmtree(os.environ.pop(SHARED_DIR), ignore_errors=True)
-    hear_no_more()
+    ignore_stop_signals()

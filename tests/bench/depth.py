@@ -1,7 +1,7 @@
 """What a waiting text costs Redis, and whether claiming is slower the more of them wait.
 
 Run with ``python -m tests.bench.depth [DEPTH...]``. A real Valkey of its own, durability on; texts go in through
-``JobStore.submit`` in lists of 1,000, as the API puts them in, and out through ``Deliveries.claim``, as a device does.
+``JobStore.submit`` in lists of 1,000, as the API puts them in, and out through ``Claims.claim``, as a device does.
 A million texts take about 2 GB of memory, and as much disk for the append-only file.
 """
 
@@ -26,7 +26,7 @@ from stentor.local.servers.neighbours import neighbours
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.bench.engine import cpu_name, texts
-from worker.claiming.deliveries import Deliveries
+from worker.claiming.claims import Claims
 
 DEPTHS = (1_000, 100_000, 1_000_000)
 LIST = 1_000
@@ -56,7 +56,7 @@ class _Bench:
         self._client = client
         self._store = JobStore(client, retention_s=settings.retention_s)
         self._backlog = Backlog(client, lease_s=settings.lease_s)
-        self._deliveries = Deliveries(client, settings, "bench/cpu")
+        self._claims = Claims(client, settings, "bench/cpu")
         self._jobs = _jobs()
         self._waiting: Counter[str] = Counter()
 
@@ -72,7 +72,7 @@ class _Bench:
         per_text = (self._used_bytes() - before_bytes) / wanted
         self._wait_for_calm()
         looks_s = [_timed(self._backlog.lanes) for _ in range(CLAIMS)]
-        claims_s, inside_s = self._claims()
+        claims_s, inside_s = self._claim_repeatedly()
         return {
             "depth": depth,
             "bytes_per_text": per_text,
@@ -84,10 +84,10 @@ class _Bench:
             "look_median_ms": statistics.median(looks_s) * 1000,
         }
 
-    def _claims(self) -> tuple[list[float], list[float]]:
+    def _claim_repeatedly(self) -> tuple[list[float], list[float]]:
         """How long each claim took, and how much of that Valkey spent in its scripts: without the network and fsync.
 
-        What was claimed is settled, so that at each depth as little is in hand.
+        What was claimed is settled, so that at each depth as little is in ready.
         """
         (lane_key, _), *_ = self._waiting.most_common(1)
         lane = Lane.from_key(lane_key)
@@ -95,12 +95,12 @@ class _Bench:
         for _ in range(CLAIMS):
             before_s = self._script_s()
             began = time.perf_counter()
-            claimed = self._deliveries.claim(lane, CLAIM)
+            claimed = self._claims.claim(lane, CLAIM)
             took_s.append(time.perf_counter() - began)
             inside_s.append(self._script_s() - before_s)
             assert len(claimed) == CLAIM, f"{len(claimed)} claimed, {CLAIM} wanted"
-            for delivery in claimed:
-                assert self._deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+            for claim in claimed:
+                assert self._claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
             self._waiting[lane_key] -= CLAIM
         return took_s, inside_s
 

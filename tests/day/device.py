@@ -1,6 +1,6 @@
 """A device in virtual time: claims, packs and settles as a worker does, and takes as long as a simulated L4 would.
 
-What decides is the worker's own: ``Claimer`` with its choice of lanes, ``Hand`` with its packing, ``Deliveries`` with
+What decides is the worker's own: ``Claimer`` with its choice of lanes, ``ReadyQueue`` with its packing, ``Claims`` with
 its scripts, ``counted``. What is played here is the process, its GPU and what Celery would bring: every act that takes
 time is an event, due at a moment.
 """
@@ -26,12 +26,12 @@ from stentor.jobs.store import Backlog
 from stentor.redis import keys
 from stentor.settings import Settings
 from worker.batching.budget import Budgets
+from worker.batching.forward_pass import ForwardPass
 from worker.batching.packing import padding
-from worker.batching.passes import Pass
-from worker.batching.rows import BatchRef, Parcel, Row
-from worker.claiming.claiming import Claimer
-from worker.claiming.deliveries import Deliveries
-from worker.claiming.hand import Hand
+from worker.batching.rows import BatchRef, BatchRow, ClaimedJob
+from worker.claiming.claimer import Claimer
+from worker.claiming.claims import Claims
+from worker.claiming.ready_queue import ReadyQueue
 from worker.device.drain import AHEAD
 from worker.device.heartbeat import BEATS_PER_LEASE, counted
 from worker.device.residency import Residency
@@ -40,7 +40,7 @@ from worker.device.wakes import wakes
 from worker.engines.contract import Engine, Speech
 from worker.engines.simulated.engine import SimulatedEngine
 from worker.engines.simulated.gpus import Gpu
-from worker.finishing.finishing import Finisher
+from worker.finishing.finisher import Finisher
 
 #: Ids of the processes that act for the device, one after the other, begin here: far above those of this machine.
 FIRST_PID = 4_000_000
@@ -101,7 +101,7 @@ class _MustLoad(Exception):
 class _Nobody:
     """Stands for the finisher: what is spoken here is settled at once."""
 
-    held: tuple[Parcel, ...] = ()
+    held: tuple[ClaimedJob, ...] = ()
 
 
 class Device:
@@ -129,24 +129,24 @@ class Device:
         self._gpu = gpu
         self._load_s = load_s
         self._registry = DeviceRegistry(client, lease_s=settings.lease_s)
-        self._deliveries = Deliveries(client, settings, self.id)
+        self._claims = Claims(client, settings, self.id)
         self._engine = SimulatedEngine(gpu)
         self._room = _Room(self._engine)
-        self._hand = Hand()
+        self._ready = ReadyQueue()
         self._budgets = Budgets(client, self.id)
         self._claimer = Claimer(
             settings,
             backlog,
-            self._deliveries,
+            self._claims,
             cast("Residency", self._room),
-            self._hand,
+            self._ready,
             cast("Finisher", _Nobody()),
             self._budgets,
-            last_words=None,
+            crash_report=None,
             elsewhere=tuple,
         )
         self._next: Callable[[float], None] = self.hear
-        self._passing: Sequence[Row] = ()
+        self._passing: Sequence[BatchRow] = ()
         self._drained_since = now
         self._context_since = self._resident_since = math.nan
         self._reported_at = -math.inf
@@ -274,7 +274,7 @@ class Device:
         self._drained_since = now
         if not self._claim(now, ahead=1):
             return
-        full = self._hand.cost(self._engine.model) >= self._budgets.of(self._engine.info)
+        full = self._ready.cost(self._engine.model) >= self._budgets.of(self._engine.info)
         self._later(now + (0 if full else self._settings.merge_window_ms / 1000), self._begin)
 
     def _claim(self, now: float, *, ahead: int) -> bool:
@@ -285,9 +285,9 @@ class Device:
             self._wake(now)
             self._load(now)
             return False
-        if self._hand.rows and self.status.state != BUSY:
+        if self._ready.rows and self.status.state != BUSY:
             self._wake(now)
-        return bool(self._hand.rows)
+        return bool(self._ready.rows)
 
     def _wake(self, now: float) -> None:
         was = self.status
@@ -302,7 +302,7 @@ class Device:
             self._say(now, state=IDLE)
             self.hear(now)
             return
-        self._passing = self._hand.take_batch({self._engine.model: self._engine}, self._budgets)
+        self._passing = self._ready.take_batch({self._engine.model: self._engine}, self._budgets)
         costs = [row.utterance.cost for row in self._passing]
         took_s = self._gpu.batch_s(max(costs), len(costs))
         self.record.passes.append((now, took_s, costs))
@@ -315,7 +315,7 @@ class Device:
         costs = [row.utterance.cost for row in self._passing]
         took_s = self.record.passes[-1][1]
         batch = BatchRef(id=f"bat_{ULID()}".lower(), size=len(costs), padding=padding(costs, pads=True))
-        done = Pass(
+        done = ForwardPass(
             engine=self._engine,
             rows=self._passing,
             answers=[_SILENCE] * len(costs),
@@ -327,9 +327,9 @@ class Device:
         self.status = counted(self.status, done, now=now)
         self._budgets.went_well(self._engine.info, max(costs) * len(costs))
         for row in self._passing:
-            row.parcel.device_s += took_s / sum(costs) * row.utterance.cost
-            if row.parcel.take(row.at, _SILENCE, batch):
-                self._settle(now, row.parcel)
+            row.claimed.device_s += took_s / sum(costs) * row.utterance.cost
+            if row.claimed.take(row.at, _SILENCE, batch):
+                self._settle(now, row.claimed)
         self._say(now)
         if now - self._drained_since >= self._settings.drain_s:
             # A drain is over: orders are heard before the next.
@@ -342,24 +342,24 @@ class Device:
     def _ordered(self) -> bool:
         return bool(self._client.llen(keys.queue(device_queue(self.id))))
 
-    def _settle(self, now: float, parcel: Parcel) -> None:
-        job, batch = parcel.job, parcel.batch
+    def _settle(self, now: float, claimed: ClaimedJob) -> None:
+        job, batch = claimed.job, claimed.batch
         assert batch is not None
-        audio_s = sum(row.utterance.cost for row in self._passing if row.parcel is parcel) / self._gpu.units_per_s
+        audio_s = sum(row.utterance.cost for row in self._passing if row.claimed is claimed) / self._gpu.units_per_s
         fields = {
             "audio_key": f"audio/{job.id}.wav",
             "audio_s": round(audio_s, 4),
             "audio_bytes": 44,
             "sha256": "0" * 64,
-            "device_s": round(parcel.device_s, 6),
+            "device_s": round(claimed.device_s, 6),
             "batch_id": batch.id,
             "batch_size": batch.size,
             "batch_padding": round(batch.padding, 4),
         }
-        if self._deliveries.settle(parcel.delivery, Outcome(state=SUCCEEDED, fields=fields)):
+        if self._claims.settle(claimed.claim, Outcome(state=SUCCEEDED, fields=fields)):
             self.record.settled.append(job.id)
             self.record.waited_s[job.id] = now - job.created_at
-        self._hand.drop(parcel)
+        self._ready.drop(claimed)
 
     # --- reports
 

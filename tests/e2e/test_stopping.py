@@ -34,7 +34,7 @@ from tests.rooms import ROOMS, Rooms, rooms_apart
 from tests.stack import eventually
 from tests.tones import ENVIRON as TONES
 from tests.tones import assert_whole
-from worker.device.device import STOP_S
+from worker.device.process import STOP_S
 
 pytestmark = pytest.mark.faults
 

@@ -55,22 +55,22 @@ def test_what_is_noted_of_the_lanes_is_what_is_in_them(
             bench.submit(*[a_job(draw.choice(TEXTS)) for _ in range(draw.randint(1, 4))])
         elif step == "claim":
             lane = Lane.of(model=TONE, priority="standard", text_chars=len(draw.choice(TEXTS)))
-            held += bench.deliveries.claim(lane, draw.randint(1, 4))
+            held += bench.claims.claim(lane, draw.randint(1, 4))
         elif step == "cancel":
             jobs = bench.store.list("acme", states=("queued", "running"), limit=1).jobs
             for job in jobs:
                 bench.store.cancel(job.id, "acme")
         elif held:
-            delivery = held.pop(draw.randrange(len(held)))
+            claim = held.pop(draw.randrange(len(held)))
             if step == "settle":
-                bench.deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+                bench.claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
             else:
-                bench.deliveries.give_back([delivery])
+                bench.claims.give_back([claim])
         assert told(bench.backlog.lanes()) == looked_up(bench.client), step
         _, remembered = bench.backlog._last
         assert len(remembered) <= 2 * len(TEXTS) + 5 + len(TEXTS), "what is over is forgotten"
-    for delivery in held:
-        bench.deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+    for claim in held:
+        bench.claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
     bench.run()
     assert bench.backlog.lanes() == []
     assert set(bench.client.hkeys(keys.BACKLOG)) <= {""}, "an empty lane is looked at no more"
@@ -87,7 +87,7 @@ def test_the_jobs_of_a_device_that_went_silent_wait_again(make: Callable[..., Be
     bench = make(lease_s=0.05)
     bench.submit(a_job("Short."), a_job("Short too."))
     lane = Lane.of(model=TONE, priority="standard", text_chars=6)
-    assert len(bench.deliveries.claim(lane, 2)) == 2
+    assert len(bench.claims.claim(lane, 2)) == 2
     bench.client.xclaim(lane.key, keys.GROUP, bench.name, 0, _ids(bench, lane), idle=50, justid=True)
     assert [state.waiting for state in bench.backlog.lanes()] == [2]
 

@@ -79,9 +79,9 @@ def test_a_later_equal_job_is_settled_when_it_is_submitted(make: Callable[..., B
 def test_a_job_that_waited_while_an_equal_one_was_spoken_is_not_spoken(make: Callable[..., Bench]) -> None:
     bench, other = make(), make(name="other/cpu")
     jobs = bench.submit(a_job("Hello.", fingerprint=print_of()), a_job("Hello.", fingerprint=print_of()))
-    (held,) = other.deliveries.claim(bench.backlog.lanes()[0].lane, 1)
+    (held,) = other.claims.claim(bench.backlog.lanes()[0].lane, 1)
     bench.run()
-    other.deliveries.give_back([held])
+    other.claims.give_back([held])
     bench.run()
     assert [bench.now(job).state for job in jobs] == ["succeeded"] * 2
     assert bench.engine.batches == [["Hello."]]
@@ -112,7 +112,7 @@ def test_over_http_a_repeat_is_there_at_once_unless_it_is_not_wanted(
     http: FlaskClient, make: Callable[..., Bench]
 ) -> None:
     bench = make()
-    body = {"text": "Your parcel arrives on Tuesday."}
+    body = {"text": "Your claimed arrives on Tuesday."}
     first = http.post("/v1/jobs", json=body).get_json()
     bench.run()
     again = http.post("/v1/jobs", json=body).get_json()

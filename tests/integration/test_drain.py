@@ -253,7 +253,7 @@ def test_a_fresh_process_takes_back_what_the_last_one_held_and_speaks_each_alone
 ) -> None:
     dead = make()
     jobs = dead.submit(a_job("text one"), a_job("text two"), a_job("text three"))
-    assert len(dead.deliveries.claim(next(iter(dead.backlog.lanes())).lane, 2)) == 2
+    assert len(dead.claims.claim(next(iter(dead.backlog.lanes())).lane, 2)) == 2
     fresh = make()
     fresh.run()
     assert fresh.engine.batches == [["text one"], ["text two"], ["text three"]]
@@ -307,7 +307,7 @@ def test_a_held_job_is_not_taken_for_lost(make: Callable[..., Bench]) -> None:
     holder.drain._claimer.top_up()
     for _ in range(6):
         time.sleep(0.1)
-        holder.deliveries.refresh(holder.hand.deliveries)
+        holder.claims.refresh(holder.ready.claims)
     other = make(name="here/cpu", lease_s=0.4)
     other.run()
     assert other.engine.batches == []
@@ -365,7 +365,7 @@ def test_a_drain_whose_time_is_over_says_that_work_is_left_and_the_next_goes_on_
     jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(20)])
     bench.engine.on_batch = lambda _: time.sleep(0.2)
     assert bench.run() is True
-    held = [delivery.job.id for delivery in bench.hand.deliveries]
+    held = [claim.job.id for claim in bench.ready.claims]
     assert held
     assert {bench.now(job).state for job in jobs} == {"succeeded", "running", "queued"}
     while bench.run():
@@ -380,7 +380,7 @@ def test_a_device_that_is_unloaded_lets_go_of_what_it_holds(make: Callable[..., 
     bench.engine.on_batch = lambda _: time.sleep(0.15)
     bench.run()
     bench.drain.let_go()
-    assert not bench.hand.deliveries
+    assert not bench.ready.claims
     assert [bench.now(job).attempts for job in jobs] == [1] * 3 + [0] * 6
 
 

@@ -111,7 +111,7 @@ def test_a_bulk_that_has_ended_leaves_its_hash_and_what_the_cache_remembers(scen
 
 
 def test_the_cache_remembers_the_latest_rows_and_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.claiming.deliveries.BULK_ROWS_CACHED", 10)
+    monkeypatch.setattr("worker.claiming.claims.BULK_ROWS_CACHED", 10)
     scene.through(scene.bulks.of_texts(*(f"row {number}" for number in range(25))))
     assert len(list(scene.client.scan_iter("stentor:cache:*"))) == 10
     again = scene.bulks.of_texts(*(f"row {number}" for number in range(20, 25)))

@@ -13,14 +13,14 @@ from stentor.storage.s3 import Storage
 from tests.device import Bench
 from tests.factories import ToneEngine, a_job
 from tests.stack import eventually
-from worker.finishing import finishing, quality
+from worker.finishing import finisher, quality
 
 
 def test_a_device_stops_to_speak_when_too_much_audio_waits_for_s3_and_loses_nothing(
     make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Four texts of 1 s at 16 kHz in float32 are 256 kB.
-    monkeypatch.setattr(finishing, "UNSTORED_BYTES", 256_000)
+    monkeypatch.setattr(finisher, "UNSTORED_BYTES", 256_000)
     away = make(ToneEngine(budget=20), s3_endpoint="http://127.0.0.1:9")
     jobs = away.submit(*[a_job(f"Ten chars{number}") for number in range(9)])
     drain = threading.Thread(target=away.drain.run)

@@ -20,7 +20,7 @@ from stentor.redis import keys
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.factories import TONE, a_job
-from worker.claiming.deliveries import Deliveries
+from worker.claiming.claims import Claims
 
 TEXT = "Your parcel arrives on Tuesday."
 
@@ -194,9 +194,9 @@ def test_queued_and_running_jobs_are_told_apart_though_they_share_an_index(
     http: FlaskClient, client: redis.Redis, settings: Settings
 ) -> None:
     ids = [job["id"] for job in http.post("/v1/jobs", json={"jobs": [{"text": TEXT}] * 9}).get_json()["jobs"]]
-    deliveries = Deliveries(client, settings, "testhost/cpu")
-    claimed = deliveries.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 4)
-    running = sorted(delivery.job.id for delivery in claimed)
+    claims = Claims(client, settings, "testhost/cpu")
+    claimed = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 4)
+    running = sorted(claim.job.id for claim in claimed)
 
     def listed(query: str) -> list[str]:
         found: list[str] = []
@@ -212,8 +212,8 @@ def test_queued_and_running_jobs_are_told_apart_though_they_share_an_index(
     assert listed("state=running") == running
     assert listed("state=queued") == sorted(set(ids) - set(running))
     assert listed("") == sorted(ids)
-    deliveries.give_back(claimed[:2])
-    assert deliveries.settle(claimed[2], Outcome(state="succeeded", fields={"audio_s": 1.0}))
+    claims.give_back(claimed[:2])
+    assert claims.settle(claimed[2], Outcome(state="succeeded", fields={"audio_s": 1.0}))
     http.delete(f"/v1/jobs/{claimed[3].job.id}")
     assert listed("state=running") == []
     assert len(listed("state=queued")) == 7
@@ -242,11 +242,11 @@ def test_a_running_job_is_canceled_and_its_delivery_becomes_void(
     http: FlaskClient, client: redis.Redis, settings: Settings
 ) -> None:
     job = http.post("/v1/jobs", json={"text": TEXT}).get_json()
-    deliveries = Deliveries(client, settings, "testhost/cpu")
-    (delivery,) = deliveries.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
+    claims = Claims(client, settings, "testhost/cpu")
+    (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == "running"
     assert http.delete(f"/v1/jobs/{job['id']}").get_json()["state"] == "canceled"
-    assert not deliveries.settle(delivery, Outcome(state="succeeded", fields={"audio_s": 1.0}))
+    assert not claims.settle(claim, Outcome(state="succeeded", fields={"audio_s": 1.0}))
     assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == "canceled"
 
 
@@ -255,11 +255,11 @@ def test_audio_is_a_redirect_or_the_bytes(
 ) -> None:
     job = http.post("/v1/jobs", json={"text": TEXT}).get_json()
     refused(http.get(f"/v1/jobs/{job['id']}/audio"), 409, "audio_not_ready")
-    deliveries = Deliveries(client, settings, "testhost/cpu")
-    (delivery,) = deliveries.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
+    claims = Claims(client, settings, "testhost/cpu")
+    (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     storage.put("audio/x.wav", b"RIFF....", content_type="audio/wav")
     fields = {"audio_key": "audio/x.wav", "audio_s": 1.5, "audio_bytes": 8, "sha256": "ab" * 32}
-    assert deliveries.settle(delivery, Outcome(state="succeeded", fields=fields))
+    assert claims.settle(claim, Outcome(state="succeeded", fields=fields))
 
     inline = http.get(f"/v1/jobs/{job['id']}/audio?inline=1")
     assert (inline.status_code, inline.get_data(), inline.content_type) == (200, b"RIFF....", "audio/wav")
@@ -276,10 +276,10 @@ def test_wait_ends_with_the_outcome_and_not_with_the_time(
     http: FlaskClient, client: redis.Redis, settings: Settings
 ) -> None:
     job = http.post("/v1/jobs", json={"text": TEXT}).get_json()
-    deliveries = Deliveries(client, settings, "testhost/cpu")
-    (delivery,) = deliveries.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
+    claims = Claims(client, settings, "testhost/cpu")
+    (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     settle = threading.Timer(
-        0.5, lambda: deliveries.settle(delivery, Outcome(state="failed", fields={"error_code": "engine_failed"}))
+        0.5, lambda: claims.settle(claim, Outcome(state="failed", fields={"error_code": "engine_failed"}))
     )
     settle.start()
     started = time.monotonic()

@@ -23,7 +23,7 @@ from tests.device import Bench
 from tests.factories import TONE, a_job
 from tests.stack import eventually
 from worker.claiming.choice import choose
-from worker.device.holding import HeldWatch
+from worker.device.holds import HoldWatcher
 
 NOW = 1_800_000_000.0
 
@@ -289,7 +289,7 @@ def test_an_unloaded_device_is_not_woken_by_held_work_however_old_it_is(make: Ca
 
 def test_a_hold_that_expires_is_rung_for_by_the_devices_that_met_it(client: redis.Redis) -> None:
     rings: list[bool] = []
-    watch = HeldWatch(client, lambda: rings.append(True))
+    watch = HoldWatcher(client, lambda: rings.append(True))
     client.sadd(keys.HELD, "bulk")
     client.pexpire(keys.HELD, 300)
     watch.start()

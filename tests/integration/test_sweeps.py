@@ -34,7 +34,7 @@ from tests.factories import TONE, a_job
 from tests.feeding import Bulks
 from tests.sweeping import a_round, contents, swept
 from worker.bulks.feeder import Feeder
-from worker.claiming.deliveries import Deliveries, Delivery
+from worker.claiming.claims import Claim, Claims
 from worker.sweeps.fence import Fence, SweepOvertaken
 from worker.sweeps.strays import put_back
 from worker.sweeps.sweeping import sweep, sweep_all
@@ -42,9 +42,9 @@ from worker.sweeps.sweeping import sweep, sweep_all
 DAY_S = 86_400.0
 
 
-def held(bench: Bench, job: Job) -> Delivery:
+def held(bench: Bench, job: Job) -> Claim:
     """The job, in the hands of a device."""
-    found = [one for one in bench.deliveries.claim(Lane.from_key(job.lane), 100) if one.job.id == job.id]
+    found = [one for one in bench.claims.claim(Lane.from_key(job.lane), 100) if one.job.id == job.id]
     return found[0]
 
 
@@ -160,9 +160,9 @@ def test_who_held_a_stray_before_records_nothing_afterwards(
     acknowledge(client, job)
     swept(client, settings)
     late = Outcome(state="failed", fields={"error_code": "late", "error_detail": "", "error_retryable": False})
-    assert not slow.deliveries.settle(void, late)
+    assert not slow.claims.settle(void, late)
     held(other, job)
-    assert not slow.deliveries.settle(void, late)
+    assert not slow.claims.settle(void, late)
     assert slow.now(job).state == "running"
 
 
@@ -184,13 +184,13 @@ def test_what_waits_is_held_or_was_given_back_is_left_alone(
     register_voice(client)
     bench = make()
     jobs = bench.submit(*(a_job(f"text {number}", key_id="k1") for number in range(30)))
-    taken = bench.deliveries.claim(Lane.from_key(jobs[0].lane), 10)
-    bench.deliveries.give_back(taken[:5])
+    taken = bench.claims.claim(Lane.from_key(jobs[0].lane), 10)
+    bench.claims.give_back(taken[:5])
     bench.store.cancel(jobs[20].id, "acme")
     bulk = Bulks(client, settings).of_texts(*(f"row {number}" for number in range(20)))
     feeder = Feeder(settings)
     feeder.tick(time.time())
-    bench.deliveries.claim(Lane(model=TONE, priority="bulk", length=0), 5)
+    bench.claims.claim(Lane(model=TONE, priority="bulk", length=0), 5)
     before = contents(client)
     assert len(before[keys.open_chunks(bulk.id)]) == 1
     for _ in range(3):
@@ -223,7 +223,7 @@ def test_rows_that_nobody_would_get_are_spoken_and_counted_once(
     bulk = made.of_texts(*(f"row {number}" for number in range(1, 41)))
     feeder.tick(time.time())
     lane = Lane(model=TONE, priority="bulk", length=0)
-    taken = bench.deliveries.claim(lane, 5)
+    taken = bench.claims.claim(lane, 5)
     client.xack(lane.key, keys.GROUP, taken[0].entry, taken[1].entry)
     client.xdel(lane.key, taken[1].entry)
     waiting = client.hget(keys.job(bulks.job_id(bulk.id, 30)), "entry")
@@ -232,7 +232,7 @@ def test_rows_that_nobody_would_get_are_spoken_and_counted_once(
     assert client.xlen(lane.key) == 40
     swept(client, settings)
     assert client.xlen(lane.key) == 40
-    bench.deliveries.give_back(taken[2:])
+    bench.claims.give_back(taken[2:])
     now = finish(made, feeder, bench, bulk)
     assert (now.state, now.settled, now.succeeded, now.in_lanes) == ("succeeded", 40, 40, 0)
 
@@ -244,15 +244,15 @@ def test_rows_that_were_put_in_and_are_nowhere_enter_again(
     bulk = made.of_texts(*(f"row {number}" for number in range(1, 41)))
     feeder.tick(time.time())
     lane = Lane(model=TONE, priority="bulk", length=0)
-    for delivery in bench.deliveries.claim(lane, 4)[:3]:
-        client.delete(keys.job(delivery.job.id))
-        client.xack(lane.key, keys.GROUP, delivery.entry)
+    for claim in bench.claims.claim(lane, 4)[:3]:
+        client.delete(keys.job(claim.job.id))
+        client.xack(lane.key, keys.GROUP, claim.entry)
     swept(client, settings)
     now = made.now(bulk)
     assert now.in_lanes == 37
     assert client.hgetall(keys.open_chunks(bulk.id)) == {"0": "0"}
     assert client.xlen(lane.key) == 37
-    bench.deliveries.release(but=())
+    bench.claims.release(but=())
     now = finish(made, feeder, bench, bulk)
     assert (now.state, now.settled, now.succeeded, now.in_lanes) == ("succeeded", 40, 40, 0)
 
@@ -280,7 +280,7 @@ def test_entries_that_no_job_needs_are_taken_out(
     spoken = bench.submit(a_job("spoken"))[0]
     bench.run()
     running, gone, waiting = bench.submit(a_job("runs"), a_job("gone"), a_job("waits"))
-    bench.deliveries.claim(Lane.from_key(running.lane), 1)
+    bench.claims.claim(Lane.from_key(running.lane), 1)
     client.xreadgroup(keys.GROUP, "testhost/cuda:7", {gone.lane: ">"}, count=1)
     client.delete(keys.job(gone.id))
     for job in (spoken, running, waiting):
@@ -289,7 +289,7 @@ def test_entries_that_no_job_needs_are_taken_out(
     swept(client, settings)
     assert [len(entries(client, job)) for job in (gone, spoken, running, waiting)] == [0, 0, 1, 1]
     assert entries(client, waiting) == [bench.now(waiting).entry]
-    bench.deliveries.release(but=())
+    bench.claims.release(but=())
     bench.run()
     assert [bench.now(job).state for job in (spoken, running, waiting)] == ["succeeded"] * 3
     assert [outcomes_told(client, job) for job in (spoken, running, waiting)] == [1, 1, 1]
@@ -332,7 +332,7 @@ def test_a_lane_forgets_devices_that_are_gone_and_hold_nothing(
     jobs = make().submit(a_job("one"), a_job("two"), a_job("three"))
     lane = jobs[0].lane
     for name in ("gone/cpu", "gone/holds", "there/cpu"):
-        Deliveries(client, settings, name)._claimed(lane, 1, "new")
+        Claims(client, settings, name)._claimed(lane, 1, "new")
     for name in ("gone/cpu", "there/cpu"):
         entry = client.xpending_range(lane, keys.GROUP, "-", "+", 1, name)[0]["message_id"]
         client.xack(lane, keys.GROUP, entry)
@@ -461,9 +461,9 @@ def test_owners_are_known_after_their_keys_were_revoked(
 def stuck(client: redis.Redis, bench: Bench) -> list[Job]:
     """Something of everything that sweeps put right."""
     jobs = bench.submit(*(a_job(f"text {number}") for number in range(20)))
-    taken = bench.deliveries.claim(Lane.from_key(jobs[0].lane), 10)
+    taken = bench.claims.claim(Lane.from_key(jobs[0].lane), 10)
     client.xack(jobs[0].lane, keys.GROUP, *(one.entry for one in taken[:5]))
-    bench.deliveries.give_back(taken[5:])
+    bench.claims.give_back(taken[5:])
     for job in jobs[10:15]:
         remove(client, job)
     client.xadd(jobs[0].lane, {"job": "job_gone"})
@@ -595,7 +595,7 @@ class World:
         self.benches = [make(name="testhost/cpu"), make(name="testhost/cuda:0")]
         self.jobs: list[Job] = []
         self.canceled: set[str] = set()
-        self.hands: list[tuple[Bench, Delivery]] = []
+        self.hands: list[tuple[Bench, Claim]] = []
         self.accidents = 0
 
     def happen(self) -> None:
@@ -613,19 +613,19 @@ class World:
     def claim(self) -> None:
         bench = self.draw.choice(self.benches)
         for lane in sorted(str(lane) for lane in self.client.smembers(keys.LANES)):
-            self.hands += [(bench, one) for one in bench.deliveries.claim(Lane.from_key(lane), 3)]
+            self.hands += [(bench, one) for one in bench.claims.claim(Lane.from_key(lane), 3)]
 
-    def _from_a_hand(self) -> tuple[Bench, Delivery] | None:
+    def _from_a_hand(self) -> tuple[Bench, Claim] | None:
         return self.hands.pop(self.draw.randrange(len(self.hands))) if self.hands else None
 
     def settle(self) -> None:
         if found := self._from_a_hand():
-            bench, delivery = found
-            bench.deliveries.settle(delivery, Outcome(state="succeeded", fields={"audio_s": 0.5}))
+            bench, claim = found
+            bench.claims.settle(claim, Outcome(state="succeeded", fields={"audio_s": 0.5}))
 
     def give_back(self) -> None:
         if found := self._from_a_hand():
-            found[0].deliveries.give_back([found[1]])
+            found[0].claims.give_back([found[1]])
 
     def cancel(self) -> None:
         if self.jobs:

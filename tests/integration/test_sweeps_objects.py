@@ -123,11 +123,11 @@ def test_audio_that_a_job_was_given_is_remembered_no_longer_for_that(
     bench = make(cache_s=apart.cache_s)
     first, equal = a_job(fingerprint="f" * 64), a_job(fingerprint="f" * 64)
     bench.submit(first, equal)
-    claimed = bench.deliveries.claim(Lane.from_key(first.lane), 2)
+    claimed = bench.claims.claim(Lane.from_key(first.lane), 2)
     spoken = {"audio_key": audio_of(first.id), "audio_s": 0.5}
-    bench.deliveries.settle(claimed[0], Outcome(state="succeeded", fields=spoken))
+    bench.claims.settle(claimed[0], Outcome(state="succeeded", fields=spoken))
     client.delete(keys.cache("f" * 64))
-    bench.deliveries.settle(claimed[1], Outcome(state="succeeded", fields={**spoken, "cached": True}))
+    bench.claims.settle(claimed[1], Outcome(state="succeeded", fields={**spoken, "cached": True}))
     assert bench.now(equal).cached
     assert client.exists(keys.cache("f" * 64)) == 0
 

@@ -141,7 +141,7 @@ def test_a_device_of_the_newer_release_takes_it_when_the_lease_is_over(
     left: tuple[Bench, Job, Job], make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, newer, _ = left
-    monkeypatch.setattr("worker.claiming.deliveries.VERSION", VERSION + 1)
+    monkeypatch.setattr("worker.claiming.claims.VERSION", VERSION + 1)
     upgraded = make(name="otherhost/cpu", lease_s=1)
     eventually(lambda: upgraded.run() or upgraded.engine.batches)
     assert upgraded.engine.batches == [["of a later release"]]
@@ -155,7 +155,7 @@ def test_what_a_newer_process_of_the_same_device_held_is_left_after_a_roll_back(
 ) -> None:
     newer = make()
     (job,) = newer.submit(a_job("of a later release", version=VERSION + 1))
-    monkeypatch.setattr("worker.claiming.deliveries.VERSION", VERSION + 1)
+    monkeypatch.setattr("worker.claiming.claims.VERSION", VERSION + 1)
     newer.drain._claimer.top_up()
     assert newer.now(job).state == "running"
     monkeypatch.undo()

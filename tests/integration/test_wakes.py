@@ -11,7 +11,7 @@ from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.stack import eventually
-from worker.claiming.deliveries import Deliveries
+from worker.claiming.claims import Claims
 from worker.device.heartbeat import Heartbeat
 from worker.device.wakes import KEPT, tell
 
@@ -47,7 +47,7 @@ def test_the_batch_does_not_wait_for_the_telling(client: redis.Redis, settings: 
 
     heartbeat = Heartbeat(
         registry,
-        Deliveries(client, settings, DEVICE),
+        Claims(client, settings, DEVICE),
         list,
         device_id=DEVICE,
         models=("joe",),

@@ -13,11 +13,11 @@ from typing import cast
 from stentor.errors import EngineCrashed, EngineHung, OutOfMemory
 from stentor.settings import Settings
 from tests.factories import ToneEngine
-from worker.batching.rows import Row
-from worker.process.blackbox import SIZE, BlackBox, LastWords
+from worker.batching.rows import BatchRow
+from worker.process.blackbox import SIZE, BlackBox, CrashReport
 from worker.process.guard import Guard
 
-NO_ROWS = cast("Sequence[Row]", ())
+NO_ROWS = cast("Sequence[BatchRow]", ())
 #: A parent that forks a child, which hangs inside of C code that holds the GIL; and then reads what it left.
 HANGS = """
 import ctypes, json, os
@@ -34,8 +34,8 @@ if child == 0:
         box.begin(frozenset({"job_x"}))
         ctypes.PyDLL(None).sleep(60)
 _, status = os.waitpid(child, 0)
-last = box.last_words()
-print(json.dumps([os.waitstatus_to_exitcode(status), sorted(last.jobs), last.stack, box.last_words().stack]))
+last = box.crash_report()
+print(json.dumps([os.waitstatus_to_exitcode(status), sorted(last.jobs), last.stack, box.crash_report().stack]))
 """
 
 
@@ -54,7 +54,7 @@ def test_a_pass_that_ends_in_time_leaves_nothing_behind() -> None:
     guard = Guard(Settings(batch_deadline_s=60), box, memory_limit_bytes=None)
     with guard.during(NO_ROWS, ToneEngine().info):
         pass
-    assert box.last_words() == LastWords(jobs=frozenset())
+    assert box.crash_report() == CrashReport(jobs=frozenset())
 
 
 def test_a_process_far_beyond_its_cap_ends_itself_and_says_why() -> None:
@@ -65,7 +65,7 @@ def test_a_process_far_beyond_its_cap_ends_itself_and_says_why() -> None:
     with guard.during(NO_ROWS, ToneEngine().info):
         box.begin(frozenset({"job_x"}))
         assert ended.wait(10)
-        last = box.last_words()
+        last = box.crash_report()
     assert last is not None
     assert last.jobs == {"job_x"}
     assert last.out_of_memory
@@ -81,18 +81,18 @@ def test_a_process_a_little_beyond_its_cap_is_full_once_it_has_spoken() -> None:
 
 
 def test_a_fresh_box_knows_nothing() -> None:
-    assert BlackBox().last_words() is None
+    assert BlackBox().crash_report() is None
 
 
 def test_a_list_of_jobs_beyond_its_size_is_not_kept_in_part() -> None:
     box = BlackBox()
     box.begin(frozenset({"job_x"}))
     box.begin(frozenset("job_" + "x" * 100 + str(number) for number in range(SIZE // 100)))
-    assert box.last_words() is None
+    assert box.crash_report() is None
 
 
 def test_how_a_process_ended_names_the_error() -> None:
     jobs = frozenset({"job_x"})
-    assert isinstance(LastWords(jobs=jobs).error(""), EngineCrashed)
-    assert isinstance(LastWords(jobs=jobs, stack="Timeout").error(""), EngineHung)
-    assert isinstance(LastWords(jobs=jobs, out_of_memory=True).error(""), OutOfMemory)
+    assert isinstance(CrashReport(jobs=jobs).error(""), EngineCrashed)
+    assert isinstance(CrashReport(jobs=jobs, stack="Timeout").error(""), EngineHung)
+    assert isinstance(CrashReport(jobs=jobs, out_of_memory=True).error(""), OutOfMemory)

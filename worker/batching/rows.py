@@ -10,7 +10,7 @@ from stentor.errors import CloningUnsupported, EngineFailed, ModelUnavailable, S
 from stentor.jobs.job import Job
 from stentor.voices.voice import Voice
 from worker.batching.segments import split
-from worker.claiming.deliveries import Delivery
+from worker.claiming.claims import Claim
 from worker.engines.contract import Engine, EngineInfo, Segment, Speech, Utterance
 
 _log = log.get(__name__)
@@ -33,10 +33,10 @@ class BatchRef:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class BatchRow:
     """One segment of a job in hand, ready for a forward pass."""
 
-    parcel: Parcel
+    claimed: ClaimedJob
     at: int
     utterance: Utterance
     #: When its job was claimed, in the seconds of ``time.monotonic``.
@@ -49,19 +49,19 @@ class Row:
     take: int = 1
 
 
-class Parcel:
+class ClaimedJob:
     """A claimed job, its segments, and the answers that have come in. Safe for threads."""
 
-    def __init__(self, delivery: Delivery, texts: list[str], sample_rate_hz: int) -> None:
-        self.delivery = delivery
+    def __init__(self, claim: Claim, texts: list[str], sample_rate_hz: int) -> None:
+        self.claim = claim
         self.texts = texts
         self.sample_rate_hz = sample_rate_hz
         self.answers: list[Speech | SynthesisError | None] = [None] * len(texts)
         self.batch: BatchRef | None = None
         #: Time of the device that its rows took: their share, by cost, of the passes that spoke them.
         self.device_s = 0.0
-        #: Deliveries of equal jobs, which get the same outcome.
-        self._followers: list[Delivery] = []
+        #: Claims of equal jobs, which get the same outcome.
+        self._followers: list[Claim] = []
         self._open = True
         self._missing = len(texts)
         self._lock = threading.Lock()
@@ -69,7 +69,7 @@ class Parcel:
     @property
     def job(self) -> Job:
         """The job as it was claimed."""
-        return self.delivery.job
+        return self.claim.job
 
     def take(self, at: int, answer: Speech | SynthesisError, batch: BatchRef | None) -> bool:
         """Whether the answer to segment ``at`` was the last one that was missing."""
@@ -80,31 +80,31 @@ class Parcel:
             return self._missing == 0
 
     @property
-    def deliveries(self) -> list[Delivery]:
-        """Its own delivery and those of its followers."""
+    def claims(self) -> list[Claim]:
+        """Its own claim and those of its followers."""
         with self._lock:
-            return [self.delivery, *self._followers]
+            return [self.claim, *self._followers]
 
-    def renew(self, delivery: Delivery) -> bool:
+    def renew(self, claim: Claim) -> bool:
         """Whether this is a later claim of a job that is in here; it takes the place of the one that is void now."""
         with self._lock:
-            if delivery.job.id == self.delivery.job.id:
-                self.delivery = delivery
+            if claim.job.id == self.claim.job.id:
+                self.claim = claim
                 return True
             for at, follower in enumerate(self._followers):
-                if follower.job.id == delivery.job.id:
-                    self._followers[at] = delivery
+                if follower.job.id == claim.job.id:
+                    self._followers[at] = claim
                     return True
             return False
 
-    def follow(self, delivery: Delivery) -> bool:
+    def follow(self, claim: Claim) -> bool:
         """Whether an equal job gets this one's outcome: it is not too late for that."""
         with self._lock:
             if self._open:
-                self._followers.append(delivery)
+                self._followers.append(claim)
             return self._open
 
-    def close(self) -> list[Delivery]:
+    def close(self) -> list[Claim]:
         """Its followers; from now on there are no more."""
         with self._lock:
             self._open = False
@@ -120,7 +120,7 @@ class Parcel:
         return errors[0] if len(errors) == len(self.answers) else None
 
 
-def another_take(row: Row, engine: Engine) -> Row:
+def another_take(row: BatchRow, engine: Engine) -> BatchRow:
     """The same segment with another seed, alone.
 
     Raises:
@@ -131,33 +131,33 @@ def another_take(row: Row, engine: Engine) -> Row:
     return dataclasses.replace(row, utterance=engine.prepare(other), alone=True, take=row.take + 1)
 
 
-def parcel_of(delivery: Delivery, engine: Engine, *, claimed_at: float, rank: int) -> tuple[Parcel, list[Row]]:
+def parcel_of(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> tuple[ClaimedJob, list[BatchRow]]:
     """A claimed job cut into segments and prepared; a segment that cannot be spoken has its answer already."""
-    job = delivery.job
+    job = claim.job
     voice = _voice(job, engine)
-    parcel = Parcel(delivery, split(job.text, engine.info.segment_chars), engine.info.sample_rate_hz)
-    rows: list[Row] = []
-    for at, text in enumerate(parcel.texts):
+    claimed = ClaimedJob(claim, split(job.text, engine.info.segment_chars), engine.info.sample_rate_hz)
+    rows: list[BatchRow] = []
+    for at, text in enumerate(claimed.texts):
         segment = Segment(text=text, voice=voice, speed=job.speed, seed=(job.seed + at) % SEED_RANGE)
         try:
             utterance = engine.prepare(segment)
         except SynthesisError as exc:
-            parcel.take(at, exc, None)
+            claimed.take(at, exc, None)
         except Exception as exc:  # noqa: BLE001 - the door to engines: whatever goes wrong there has one name here
             _log.exception("prepare_failed", job_id=job.id)
-            parcel.take(at, EngineFailed(f"the engine cannot prepare this text: {exc!r}"), None)
+            claimed.take(at, EngineFailed(f"the engine cannot prepare this text: {exc!r}"), None)
         else:
             rows.append(
-                Row(
-                    parcel=parcel,
+                BatchRow(
+                    claimed=claimed,
                     at=at,
                     utterance=utterance,
                     claimed_at=claimed_at,
                     rank=rank,
-                    alone=delivery.suspect,
+                    alone=claim.suspect,
                 )
             )
-    return parcel, rows
+    return claimed, rows
 
 
 def _voice(job: Job, engine: Engine) -> Voice:

@@ -14,15 +14,15 @@ from stentor import log
 from stentor.errors import RedisUnavailable
 from stentor.settings import Settings
 from worker.batching.budget import Budgets
-from worker.batching.passes import Pass
-from worker.batching.rows import Row
-from worker.batching.speaker import Speaker
-from worker.claiming.claiming import Claimer, rows_of
-from worker.claiming.deliveries import Deliveries
-from worker.claiming.hand import Hand
+from worker.batching.forward_pass import ForwardPass
+from worker.batching.rows import BatchRow
+from worker.batching.runner import BatchRunner
+from worker.claiming.claimer import Claimer, rows_of
+from worker.claiming.claims import Claims
+from worker.claiming.ready_queue import ReadyQueue
 from worker.device.residency import Residency
-from worker.finishing.finishing import Finisher
-from worker.process.blackbox import LastWords
+from worker.finishing.finisher import Finisher
+from worker.process.blackbox import CrashReport
 from worker.process.guard import Guard
 
 _log = log.get(__name__)
@@ -48,30 +48,30 @@ class Drain:
         self,
         settings: Settings,
         claimer: Claimer,
-        deliveries: Deliveries,
+        claims: Claims,
         residency: Residency,
-        hand: Hand,
+        ready: ReadyQueue,
         finisher: Finisher,
         budgets: Budgets,
         guard: Guard,
         *,
-        last_words: LastWords | None,
+        crash_report: CrashReport | None,
         stopping: Callable[[], bool],
-        spoke: Callable[[Pass], None],
+        spoke: Callable[[ForwardPass], None],
     ) -> None:
         self._settings = settings
         self._claimer = claimer
-        self._deliveries = deliveries
+        self._claims = claims
         self._residency = residency
-        self._hand = hand
+        self._ready = ready
         self._finisher = finisher
         self._budgets = budgets
         self._guard = guard
-        self._last_words = last_words
+        self._crash_report = crash_report
         self._stopping = stopping
-        self._speaker = Speaker(hand, finisher, budgets, guard, spoke=spoke)
+        self._runner = BatchRunner(ready, finisher, budgets, guard, spoke=spoke)
         self._recovered = False
-        self._done: Pass | None = None
+        self._done: ForwardPass | None = None
         self._look_s = LEAST_LOOK_S
         #: Whether Redis did not answer in the middle of something: a claim may have been carried out unheard.
         self._lost_touch = False
@@ -99,35 +99,35 @@ class Drain:
             if not self._has_a_batch():
                 self._take_in()
                 gathered = self._gathered(until)
-                if not self._hand.rows:
+                if not self._ready.rows:
                     if gathered:
                         return self._left_to_others()
                     continue
-            self._pass(self._hand.take_batch(self._residency.engines, self._budgets), look=True)
+            self._pass(self._ready.take_batch(self._residency.engines, self._budgets), look=True)
         self._take_in()
         self.let_go()
         return True
 
     def let_go(self) -> None:
         """Let others have all that is in hand; a job of which a part was spoken starts anew."""
-        parcels = self._hand.parcels
+        claimed_jobs = self._ready.claimed_jobs
         try:
-            self._deliveries.give_back(self._hand.deliveries)
+            self._claims.give_back(self._ready.claims)
         except RedisUnavailable as exc:
-            _log.warning("give_back_failed", reason=str(exc), jobs=len(parcels))
-        for parcel in parcels:
-            self._hand.drop(parcel)
+            _log.warning("give_back_failed", reason=str(exc), jobs=len(claimed_jobs))
+        for claimed in claimed_jobs:
+            self._ready.drop(claimed)
 
     def close(self) -> None:
         """End the thread of forward passes, after the one that runs."""
-        self._speaker.close()
+        self._runner.close()
 
     def _has_a_batch(self) -> bool:
         """Whether the hand holds a full batch of its most urgent row's model, so that nobody need be asked for more."""
-        if not self._recovered or not self._hand.rows or self._claimer.put_off:
+        if not self._recovered or not self._ready.rows or self._claimer.put_off:
             return False
-        model = self._hand.model
-        return self._hand.cost(model) >= self._budgets.of(self._residency.engines[model].info)
+        model = self._ready.model
+        return self._ready.cost(model) >= self._budgets.of(self._residency.engines[model].info)
 
     def _left_to_others(self) -> bool:
         if self._claimer.yielded:
@@ -149,10 +149,10 @@ class Drain:
 
     def _top_up(self, *, ahead: int = 1, beside_a_pass: bool = False) -> None:
         """Claim what the next pass can take; before that, give back what was claimed unheard while Redis was away."""
-        held = [*self._hand.deliveries, *self._finisher.deliveries]
-        self._deliveries.keep(held)
+        held = [*self._ready.claims, *self._finisher.claims]
+        self._claims.keep(held)
         if self._lost_touch:
-            released = self._deliveries.release(but={delivery.job.id for delivery in held})
+            released = self._claims.release(but={claim.job.id for claim in held})
             self._lost_touch = False
             _log.info("released", jobs=released, held=len(held))
         self._claimer.top_up(ahead=ahead, beside_a_pass=beside_a_pass)
@@ -160,18 +160,18 @@ class Drain:
     def _gather(self) -> None:
         """Fill the hand; when it stays short of a batch, wait the merge window out for company."""
         self._top_up()
-        if not self._hand.rows or self._has_a_batch():
+        if not self._ready.rows or self._has_a_batch():
             return
-        oldest = min(row.claimed_at for row in self._hand.rows)
+        oldest = min(row.claimed_at for row in self._ready.rows)
         wait_s = oldest + self._settings.merge_window_ms / 1000 - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
             self._top_up()
 
-    def _pass(self, rows: Sequence[Row], *, look: bool) -> None:
+    def _pass(self, rows: Sequence[BatchRow], *, look: bool) -> None:
         """One forward pass. Beside it the answers of the one before are taken in, and rows of the next are prepared."""
-        engine = self._residency.engine(rows[0].parcel.job.model)
-        passing = self._speaker.start(engine, rows)
+        engine = self._residency.engine(rows[0].claimed.job.model)
+        passing = self._runner.start(engine, rows)
         failure: Exception | None = None
         try:
             self._take_in()
@@ -187,9 +187,9 @@ class Drain:
     def _take_in(self) -> None:
         if self._done is not None:
             done, self._done = self._done, None
-            self._speaker.take_in(done)
+            self._runner.take_in(done)
 
-    def _look_around(self, passing: Future[Pass]) -> None:
+    def _look_around(self, passing: Future[ForwardPass]) -> None:
         """Claim what comes while a pass runs, so that it is in hand when the next begins."""
         while True:
             try:
@@ -205,19 +205,19 @@ class Drain:
         """Give back what an earlier process of this device held and was not just speaking, and speak what it was
         speaking, each alone: one of them may have ended it.
         """
-        if self._last_words is not None:
-            if self._last_words.stack:
-                _log.error("pass_hung", jobs=sorted(self._last_words.jobs), stack=self._last_words.stack)
-            released = self._deliveries.release(but=self._last_words.jobs)
-            _log.info("released", jobs=released, suspects=len(self._last_words.jobs))
-            self._last_words = None
+        if self._crash_report is not None:
+            if self._crash_report.stack:
+                _log.error("pass_hung", jobs=sorted(self._crash_report.jobs), stack=self._crash_report.stack)
+            released = self._claims.release(but=self._crash_report.jobs)
+            _log.info("released", jobs=released, suspects=len(self._crash_report.jobs))
+            self._crash_report = None
         while time.monotonic() < until and not self._stopping():
-            parcel = self._claimer.orphan()
-            if parcel is None:
+            claimed = self._claimer.orphan()
+            if claimed is None:
                 self._recovered = True
                 return
-            while rows := rows_of(self._hand, parcel):
-                self._hand.rows.remove(rows[0])
+            while rows := rows_of(self._ready, claimed):
+                self._ready.rows.remove(rows[0])
                 self._pass(rows[:1], look=False)
                 self._take_in()
             self._finisher.wait_until_empty(self._settings.storage_retry_s)

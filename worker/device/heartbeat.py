@@ -14,9 +14,9 @@ from stentor import log
 from stentor.devices.passes import added, sums_of
 from stentor.devices.registry import BUSY, SIZE_CLASSES, STARTING, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
 from stentor.errors import RedisUnavailable
+from worker.batching.forward_pass import ForwardPass
 from worker.batching.packing import padded_cost
-from worker.batching.passes import Pass
-from worker.claiming.deliveries import Deliveries, Delivery
+from worker.claiming.claims import Claim, Claims
 from worker.device.wakes import wakes
 
 _log = log.get(__name__)
@@ -27,7 +27,7 @@ BEATS_PER_LEASE = 4
 TELL_EVERY_S = 1.0
 
 
-def counted(before: DeviceStatus, done: Pass, *, now: float) -> DeviceStatus:
+def counted(before: DeviceStatus, done: ForwardPass, *, now: float) -> DeviceStatus:
     """The status after one more forward pass."""
     info, costs = done.engine.info, [row.utterance.cost for row in done.rows]
     padded = padded_cost(costs, pads=info.pads)
@@ -57,8 +57,8 @@ class Heartbeat:
     def __init__(
         self,
         registry: DeviceRegistry,
-        deliveries: Deliveries,
-        held: Callable[[], Sequence[Delivery]],
+        claims: Claims,
+        held: Callable[[], Sequence[Claim]],
         *,
         device_id: str,
         models: tuple[str, ...],
@@ -71,7 +71,7 @@ class Heartbeat:
         ``woke`` is called, from the same thread, when it has been reported that the device works after it was idle.
         """
         self._registry = registry
-        self._deliveries = deliveries
+        self._claims = claims
         self._held = held
         self._beat = beat
         self._woke = woke
@@ -115,7 +115,7 @@ class Heartbeat:
             self._status = after
         self._changed.set()
 
-    def spoke(self, done: Pass) -> None:
+    def spoke(self, done: ForwardPass) -> None:
         """Count one forward pass; while a device speaks, that is told every second."""
         with self._lock:
             self._status = counted(self._status, done, now=time.time())
@@ -134,7 +134,7 @@ class Heartbeat:
                 self._registry.report(dataclasses.replace(status, seen_at=time.time()))
                 if wakes_now:
                     self._woke()
-                self._deliveries.refresh(self._held())
+                self._claims.refresh(self._held())
                 self._beat(met=not met)
                 away, met = False, True
             except RedisUnavailable as exc:

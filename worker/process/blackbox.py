@@ -20,7 +20,7 @@ _LENGTH = struct.Struct("<I")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LastWords:
+class CrashReport:
     """What the process before this one was doing when it ended."""
 
     #: The jobs that were in its forward pass; empty when none was running.
@@ -57,7 +57,7 @@ class BlackBox:
         """The process is about to end itself, because the pass takes more memory than there is."""
         self._write({**(self._read() or {"jobs": []}), "out_of_memory": True})
 
-    def last_words(self) -> LastWords | None:
+    def crash_report(self) -> CrashReport | None:
         """What the process before this one wrote last; None if there was none, or it never spoke."""
         found = self._read()
         stack = os.pread(self.stack_fd, SIZE, 0).decode(errors="replace")
@@ -65,7 +65,7 @@ class BlackBox:
         os.lseek(self.stack_fd, 0, os.SEEK_SET)
         if found is None:
             return None
-        return LastWords(jobs=frozenset(found["jobs"]), out_of_memory=found.get("out_of_memory", False), stack=stack)
+        return CrashReport(jobs=frozenset(found["jobs"]), out_of_memory=found.get("out_of_memory", False), stack=stack)
 
     def _write(self, record: dict[str, Any]) -> None:
         body = json.dumps(record).encode()

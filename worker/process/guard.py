@@ -13,7 +13,7 @@ import psutil
 
 from stentor import log
 from stentor.settings import Settings
-from worker.batching.rows import Row
+from worker.batching.rows import BatchRow
 from worker.engines.contract import EngineInfo
 from worker.process.blackbox import BlackBox
 
@@ -70,12 +70,12 @@ class Guard:
         return self._limit is not None and self._spoke and self._resident() > self._limit
 
     @contextlib.contextmanager
-    def during(self, rows: Sequence[Row], info: EngineInfo) -> Iterator[None]:
+    def during(self, rows: Sequence[BatchRow], info: EngineInfo) -> Iterator[None]:
         """A forward pass over these rows. One that takes longer than its audio would last, and the deadline on top, is
         ended with the whole process, even inside of C code that holds the GIL; the next one logs where it stood.
         """
         deadline_s = self._deadline_s + sum(row.utterance.cost for row in rows) / info.cost_per_s
-        self._box.begin(frozenset(row.parcel.job.id for row in rows))
+        self._box.begin(frozenset(row.claimed.job.id for row in rows))
         self._passing = True
         faulthandler.dump_traceback_later(deadline_s, exit=True, file=self._box.stack_fd)
         try:

@@ -7,7 +7,7 @@ import gc
 
 
 def trim() -> None:
-    """Hand freed memory back to the system, where the C library keeps it for itself (glibc).
+    """ReadyQueue freed memory back to the system, where the C library keeps it for itself (glibc).
 
     Loading a Piper model leaves 260 of 620 MB behind that way.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stentor import log
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
-from worker.claiming.deliveries import RETURNED
+from worker.claiming.claims import RETURNED
 from worker.sweeps.round import AT_MOST, AT_ONCE, DAY_S, YOUNG_S, Round
 from worker.sweeps.strays import put_back
 

@@ -11,18 +11,18 @@ from ulid import ULID
 from stentor import log
 from stentor.errors import EngineFailed, OutOfMemory, SynthesisError
 from worker.batching.packing import padding
-from worker.batching.rows import BatchRef, Row
+from worker.batching.rows import BatchRef, BatchRow
 from worker.engines.contract import Engine, Speech
 
 _log = log.get(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pass:
+class ForwardPass:
     """What came of one forward pass."""
 
     engine: Engine
-    rows: Sequence[Row]
+    rows: Sequence[BatchRow]
     #: One answer per row, in order.
     answers: Sequence[Speech | SynthesisError]
     batch: BatchRef
@@ -33,7 +33,7 @@ class Pass:
     out_of_memory: bool
 
 
-def speak(engine: Engine, rows: Sequence[Row]) -> Pass:
+def speak(engine: Engine, rows: Sequence[BatchRow]) -> ForwardPass:
     """The pass over these rows. A batch for which memory does not suffice is halved, and halved again; an engine that
     fails as a whole in another way is asked again row by row, so that only the row that cannot be spoken fails.
     """
@@ -49,14 +49,14 @@ def speak(engine: Engine, rows: Sequence[Row]) -> Pass:
         batch_id=batch.id,
         model=engine.info.model,
         size=batch.size,
-        jobs=len({row.parcel.job.id for row in rows}),
-        owners=len({row.parcel.job.owner for row in rows}),
+        jobs=len({row.claimed.job.id for row in rows}),
+        owners=len({row.claimed.job.owner for row in rows}),
         cost=sum(costs),
         padding=round(batch.padding, 4),
         audio_s=round(audio_s, 3),
         took_s=round(took_s, 4),
     )
-    return Pass(
+    return ForwardPass(
         engine=engine,
         rows=rows,
         answers=answers,
@@ -67,7 +67,7 @@ def speak(engine: Engine, rows: Sequence[Row]) -> Pass:
     )
 
 
-def _answers(engine: Engine, rows: Sequence[Row], shortages: list[int]) -> list[Speech | SynthesisError]:
+def _answers(engine: Engine, rows: Sequence[BatchRow], shortages: list[int]) -> list[Speech | SynthesisError]:
     try:
         answers = engine.synthesize([row.utterance for row in rows])
     except (MemoryError, OutOfMemory) as exc:
@@ -79,7 +79,7 @@ def _answers(engine: Engine, rows: Sequence[Row], shortages: list[int]) -> list[
         return _answers(engine, rows[:middle], shortages) + _answers(engine, rows[middle:], shortages)
     except Exception as exc:  # noqa: BLE001 - the door between engines and jobs: any failure is a row's answer
         if len(rows) == 1:
-            _log.warning("row_failed", job_id=rows[0].parcel.job.id, exc_info=True)
+            _log.warning("row_failed", job_id=rows[0].claimed.job.id, exc_info=True)
             return [exc if isinstance(exc, SynthesisError) else _failed(exc)]
         _log.warning("batch_failed", size=len(rows), reason=str(exc))
         return [_answers(engine, [row], shortages)[0] for row in rows]

@@ -15,20 +15,20 @@ from stentor.redis.client import connect
 from stentor.redis.record import from_json, to_json
 from stentor.settings import Settings
 from tests.stack import eventually
-from worker.device import acting
-from worker.device.acting import Acting, Who
+from worker.device import lease
+from worker.device.lease import DeviceLease, LeaseHolder
 
 DEVICE = "worker-0/cuda:0"
 
 
 @pytest.fixture
-def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Acting]]:
-    monkeypatch.setattr(acting, "GOOD_FOR_S", 0.6)
-    monkeypatch.setattr(acting, "RENEW_EVERY_S", 0.2)
-    made: list[Acting] = []
+def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DeviceLease]]:
+    monkeypatch.setattr(lease, "GOOD_FOR_S", 0.6)
+    monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
+    made: list[DeviceLease] = []
 
-    def build(lost: Callable[[], None] = lambda: None) -> Acting:
-        made.append(Acting(client, DEVICE, lost=lost))
+    def build(lost: Callable[[], None] = lambda: None) -> DeviceLease:
+        made.append(DeviceLease(client, DEVICE, lost=lost))
         return made[-1]
 
     yield build
@@ -36,12 +36,12 @@ def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         one.end()
 
 
-def holder(client: redis.Redis) -> Who | None:
+def holder(client: redis.Redis) -> LeaseHolder | None:
     told = client.get(keys.acts(DEVICE))
-    return from_json(Who, str(told)) if told else None
+    return from_json(LeaseHolder, str(told)) if told else None
 
 
-def test_a_second_worker_of_the_same_name_is_refused(client: redis.Redis, make: Callable[..., Acting]) -> None:
+def test_a_second_worker_of_the_same_name_is_refused(client: redis.Redis, make: Callable[..., DeviceLease]) -> None:
     make().begin()
     first = holder(client)
     with pytest.raises(DeviceTaken, match=r"the device 'worker-0/cuda:0' is taken: process .* give each worker"):
@@ -49,7 +49,9 @@ def test_a_second_worker_of_the_same_name_is_refused(client: redis.Redis, make: 
     assert holder(client) == first
 
 
-def test_one_that_stops_in_order_leaves_the_place_at_once(client: redis.Redis, make: Callable[..., Acting]) -> None:
+def test_one_that_stops_in_order_leaves_the_place_at_once(
+    client: redis.Redis, make: Callable[..., DeviceLease]
+) -> None:
     first = make()
     first.begin()
     first.end()
@@ -63,11 +65,11 @@ def test_one_that_stops_in_order_leaves_the_place_at_once(client: redis.Redis, m
     [("here", 60.0, 0.0, 30.0), ("another container", 0.6, 0.4, 30.0)],
 )
 def test_one_that_was_killed_is_followed_when_it_is_known_to_be_dead(
-    client: redis.Redis, make: Callable[..., Acting], space: str, silent_s: float, least_s: float, most_s: float
+    client: redis.Redis, make: Callable[..., DeviceLease], space: str, silent_s: float, least_s: float, most_s: float
 ) -> None:
     """At once where its process can be looked for; elsewhere when it has been silent for long enough."""
-    me = Who.me()
-    killed = Who(
+    me = LeaseHolder.me()
+    killed = LeaseHolder(
         token="1", pid=4_000_000, started="5", space=me.space if space == "here" else space, machine="worker-0"
     )
     client.set(keys.acts(DEVICE), to_json(killed), px=round(silent_s * 1000))
@@ -79,15 +81,17 @@ def test_one_that_was_killed_is_followed_when_it_is_known_to_be_dead(
     assert found.pid == me.pid
 
 
-def test_one_that_was_replaced_while_it_was_frozen_is_told(client: redis.Redis, make: Callable[..., Acting]) -> None:
+def test_one_that_was_replaced_while_it_was_frozen_is_told(
+    client: redis.Redis, make: Callable[..., DeviceLease]
+) -> None:
     lost = threading.Event()
     make(lost.set).begin()
-    other = Who(token="2", pid=1, started="5", space="another container", machine="worker-0")
+    other = LeaseHolder(token="2", pid=1, started="5", space="another container", machine="worker-0")
     client.set(keys.acts(DEVICE), to_json(other))
     assert lost.wait(5)
 
 
-def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Callable[..., Acting]) -> None:
+def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Callable[..., DeviceLease]) -> None:
     make().begin()
     first = holder(client)
     client.flushall()
@@ -96,6 +100,6 @@ def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Calla
 
 def test_without_redis_a_worker_starts(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:1")})
-    one = Acting(connect(away, retries=0), DEVICE, lost=lambda: None)
+    one = DeviceLease(connect(away, retries=0), DEVICE, lost=lambda: None)
     one.begin()
     one.end()

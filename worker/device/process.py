@@ -29,18 +29,18 @@ from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from worker.batching.budget import Budgets
-from worker.batching.passes import Pass
-from worker.claiming.claiming import Claimer
-from worker.claiming.deliveries import Deliveries
-from worker.claiming.hand import Hand
+from worker.batching.forward_pass import ForwardPass
+from worker.claiming.claimer import Claimer
+from worker.claiming.claims import Claims
+from worker.claiming.ready_queue import ReadyQueue
 from worker.device.drain import Drain
 from worker.device.heartbeat import Heartbeat
-from worker.device.holding import HeldWatch
+from worker.device.holds import HoldWatcher
 from worker.device.residency import Residency
 from worker.device.voices import register_voices, voices_of
 from worker.device.wakes import tell as tell_wake
 from worker.finishing import quality
-from worker.finishing.finishing import Finisher
+from worker.finishing.finisher import Finisher
 from worker.process.blackbox import BlackBox
 from worker.process.guard import Guard
 
@@ -66,52 +66,52 @@ class Device:
         self._client = connect(settings)
         self._doorbell = Doorbell(app, self._client)
         self._residency = Residency(settings, device, changed=self._tell_model)
-        self._hand = Hand()
-        self._deliveries = Deliveries(self._client, settings, self.id)
+        self._ready = ReadyQueue()
+        self._claims = Claims(self._client, settings, self.id)
         self._backlog = Backlog(self._client, lease_s=settings.lease_s)
         self._finisher = Finisher(
-            self._deliveries,
+            self._claims,
             Storage(settings),
             storage_retry_s=settings.storage_retry_s,
             loudness_lufs=settings.loudness_lufs,
             discard=self._discard,
         )
         budgets = Budgets(self._client, self.id)
-        last_words = box.last_words()
+        crash_report = box.crash_report()
         self._guard = Guard(
             settings, box, memory_limit_bytes=self._residency.memory_limit_bytes if device == "cpu" else None
         )
         self._claimer = Claimer(
             settings,
             self._backlog,
-            self._deliveries,
+            self._claims,
             self._residency,
-            self._hand,
+            self._ready,
             self._finisher,
             budgets,
-            last_words=last_words,
+            crash_report=crash_report,
             elsewhere=self._models_elsewhere,
             begins=self._begins,
         )
         self._drain = Drain(
             settings,
             self._claimer,
-            self._deliveries,
+            self._claims,
             self._residency,
-            self._hand,
+            self._ready,
             self._finisher,
             budgets,
             self._guard,
-            last_words=last_words,
+            crash_report=crash_report,
             stopping=stopping,
             spoke=self._spoke,
         )
-        self._held = HeldWatch(self._client, self.ring)
+        self._held = HoldWatcher(self._client, self.ring)
         self._registry = DeviceRegistry(self._client, lease_s=settings.lease_s)
         self._heartbeat = Heartbeat(
             self._registry,
-            self._deliveries,
-            lambda: [*self._hand.deliveries, *self._finisher.deliveries],
+            self._claims,
+            lambda: [*self._ready.claims, *self._finisher.claims],
             device_id=self.id,
             models=self._residency.models,
             lease_s=settings.lease_s,
@@ -141,7 +141,7 @@ class Device:
         """
         if met:
             self._register_voices()
-        if self._hand.rows and self._heartbeat.status.state != BUSY:
+        if self._ready.rows and self._heartbeat.status.state != BUSY:
             self._go_on()
 
     def _register_voices(self) -> None:
@@ -253,7 +253,7 @@ class Device:
             return "the order was for the process before this one"
         if spoke_at != repr(status.spoke_at):
             return "it has spoken since"
-        if self._hand.rows or self._finisher.held:
+        if self._ready.rows or self._finisher.held:
             return "it holds texts"
         lanes = self._backlog.lanes()
         waits = any(not state.held and state.lane.model in self._residency.models for state in lanes)
@@ -261,7 +261,7 @@ class Device:
 
     def drain(self) -> bool:
         """Speak what waits; rings again if work may be left. False if the process has to be replaced."""
-        if self._hand.rows:
+        if self._ready.rows:
             self._begins()
         started = time.monotonic()
         try:
@@ -290,7 +290,7 @@ class Device:
 
     def _go_on(self) -> None:
         """Ring the doorbell: this device's own if it still holds something, with which nobody else can go on."""
-        if not self._hand.rows:
+        if not self._ready.rows:
             self.ring()
             return
         try:
@@ -312,7 +312,7 @@ class Device:
             self._finisher.abandon()
             _log.warning("stopped_with_unstored_audio", jobs=len(self._finisher.held))
 
-    def _spoke(self, done: Pass) -> None:
+    def _spoke(self, done: ForwardPass) -> None:
         self._heartbeat.spoke(done)
 
     def _discard(self, job_id: str, key: str) -> None:

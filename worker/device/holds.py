@@ -21,7 +21,7 @@ LATE_S = 0.1
 RETRY_S = 1.0
 
 
-class HeldWatch:
+class HoldWatcher:
     """Rings for work that a device has met and that was held.
 
     A scheduler rings when it ends a hold. One that was killed does not: then the hold expires, and nobody else knows

@@ -12,14 +12,14 @@ from stentor.jobs.lanes import Lane, class_chars
 from stentor.jobs.store import Backlog
 from stentor.settings import Settings
 from worker.batching.budget import Budgets
-from worker.batching.rows import Parcel, Row, parcel_of
+from worker.batching.rows import BatchRow, ClaimedJob, parcel_of
 from worker.claiming.choice import Draw, choose
-from worker.claiming.deliveries import Deliveries, Delivery
-from worker.claiming.hand import Hand
+from worker.claiming.claims import Claim, Claims
+from worker.claiming.ready_queue import ReadyQueue
 from worker.device.residency import Residency
 from worker.engines.contract import Engine, EngineInfo
-from worker.finishing.finishing import Finisher
-from worker.process.blackbox import LastWords
+from worker.finishing.finisher import Finisher
+from worker.process.blackbox import CrashReport
 
 _log = log.get(__name__)
 
@@ -37,13 +37,13 @@ class Claimer:
         self,
         settings: Settings,
         backlog: Backlog,
-        deliveries: Deliveries,
+        claims: Claims,
         residency: Residency,
-        hand: Hand,
+        ready: ReadyQueue,
         finisher: Finisher,
         budgets: Budgets,
         *,
-        last_words: LastWords | None,
+        crash_report: CrashReport | None,
         elsewhere: Callable[[], Collection[str]],
         begins: Callable[[], None] = lambda: None,
     ) -> None:
@@ -52,12 +52,12 @@ class Claimer:
         """
         self._settings = settings
         self._backlog = backlog
-        self._deliveries = deliveries
+        self._claims = claims
         self._residency = residency
-        self._hand = hand
+        self._ready = ready
         self._finisher = finisher
         self._budgets = budgets
-        self._last_words = last_words
+        self._crash_report = crash_report
         self._elsewhere = elsewhere
         self._begins = begins
         #: Whether something waits that was left to other devices.
@@ -103,90 +103,90 @@ class Claimer:
         left = CLAIM_COUNT if draw.at_most is None else draw.at_most
         while left:
             whole = budgets * self._budgets.of(engine.info)
-            room = whole - self._hand.cost(draw.lane.model, rank=draw.rank)
+            room = whole - self._ready.cost(draw.lane.model, rank=draw.rank)
             count = min(left, _count(draw.lane, engine.info, room))
-            claimed = self._deliveries.claim(draw.lane, count) if count else []
-            for delivery in claimed:
-                self.take(delivery, engine, rank=draw.rank)
+            claimed = self._claims.claim(draw.lane, count) if count else []
+            for claim in claimed:
+                self.take(claim, engine, rank=draw.rank)
             if len(claimed) < count or not count:
                 return
             left -= count
 
-    def take(self, delivery: Delivery, engine: Engine, *, rank: int) -> Parcel | None:
+    def take(self, claim: Claim, engine: Engine, *, rank: int) -> ClaimedJob | None:
         """The claimed job, prepared and in hand; None if it needs no forward pass of its own."""
-        if self._renewed(delivery) or self._has_outcome(delivery) or self._follows(delivery):
+        if self._renewed(claim) or self._has_outcome(claim) or self._follows(claim):
             return None
         try:
-            parcel, rows = parcel_of(delivery, engine, claimed_at=time.monotonic(), rank=rank)
+            claimed, rows = parcel_of(claim, engine, claimed_at=time.monotonic(), rank=rank)
         except (ModelUnavailable, CloningUnsupported) as exc:
-            self._fail(delivery, exc)
+            self._fail(claim, exc)
             return None
         if not rows:
-            self._finisher.hand_in(parcel)
+            self._finisher.hand_in(claimed)
             return None
-        self._hand.add(parcel, rows)
-        return parcel
+        self._ready.add(claimed, rows)
+        return claimed
 
-    def _renewed(self, delivery: Delivery) -> bool:
+    def _renewed(self, claim: Claim) -> bool:
         """Whether the job is here already: its lease ran out meanwhile, as it does while Redis is away."""
-        return delivery.suspect and any(parcel.renew(delivery) for parcel in self._on_their_way)
+        return claim.suspect and any(claimed.renew(claim) for claimed in self._on_their_way)
 
-    def _has_outcome(self, delivery: Delivery) -> bool:
+    def _has_outcome(self, claim: Claim) -> bool:
         """Whether the job is settled here and now: tried too often, or an equal one has been spoken."""
-        job = delivery.job
+        job = claim.job
         if job.attempts > self._settings.max_attempts:
-            self._fail(delivery, self._given_up(job))
-        elif delivery.known:
-            self._deliveries.settle(delivery, Outcome(state=SUCCEEDED, fields={**delivery.known, "cached": True}))
+            self._fail(claim, self._given_up(job))
+        elif claim.known:
+            self._claims.settle(claim, Outcome(state=SUCCEEDED, fields={**claim.known, "cached": True}))
             _log.info("job_settled", job_id=job.id, state=SUCCEEDED, cached=True, attempts=job.attempts)
-        return job.attempts > self._settings.max_attempts or bool(delivery.known)
+        return job.attempts > self._settings.max_attempts or bool(claim.known)
 
-    def _follows(self, delivery: Delivery) -> bool:
+    def _follows(self, claim: Claim) -> bool:
         """Whether an equal job is on its way through this device, and this one gets its outcome."""
-        wanted = delivery.job.fingerprint
-        if wanted is None or delivery.suspect:
+        wanted = claim.job.fingerprint
+        if wanted is None or claim.suspect:
             return False
-        return any(parcel.job.fingerprint == wanted and parcel.follow(delivery) for parcel in self._on_their_way)
+        return any(claimed.job.fingerprint == wanted and claimed.follow(claim) for claimed in self._on_their_way)
 
     @property
-    def _on_their_way(self) -> list[Parcel]:
-        return [*self._hand.parcels, *self._finisher.held]
+    def _on_their_way(self) -> list[ClaimedJob]:
+        return [*self._ready.claimed_jobs, *self._finisher.held]
 
     def _given_up(self, job: Job) -> SynthesisError:
         said = (
             f"the device's process ended {job.attempts - 1} times while it spoke this job; "
-            f"{self._settings.max_attempts} deliveries are allowed"
+            f"{self._settings.max_attempts} claims are allowed"
         )
-        last = self._last_words
+        last = self._crash_report
         return last.error(said) if last and job.id in last.jobs else EngineCrashed(said)
 
-    def _fail(self, delivery: Delivery, error: SynthesisError) -> None:
-        self._deliveries.settle(delivery, Outcome.failed(error))
-        attempts = delivery.job.attempts
-        _log.error("job_settled", job_id=delivery.job.id, state=FAILED, code=error.code, attempts=attempts)
+    def _fail(self, claim: Claim, error: SynthesisError) -> None:
+        self._claims.settle(claim, Outcome.failed(error))
+        attempts = claim.job.attempts
+        _log.error("job_settled", job_id=claim.job.id, state=FAILED, code=error.code, attempts=attempts)
 
-    def orphan(self) -> Parcel | None:
+    def orphan(self) -> ClaimedJob | None:
         """The next job that an earlier process of this device left, in hand; None when there is none left.
 
         Raises:
             RedisUnavailable: Redis does not answer.
             EngineFailed: its model cannot be loaded; the job has been given back.
         """
-        while (delivery := self._deliveries.orphan()) and not self._renewed(delivery):
-            _log.warning("orphan_taken_back", job_id=delivery.job.id, attempts=delivery.job.attempts)
+        while (claim := self._claims.orphan()) and not self._renewed(claim):
+            _log.warning("orphan_taken_back", job_id=claim.job.id, attempts=claim.job.attempts)
             self._begins()
             try:
-                engine = self._residency.engine(delivery.job.model)
-                parcel = self.take(delivery, engine, rank=PRIORITIES.index(delivery.job.priority))
+                engine = self._residency.engine(claim.job.model)
+                claimed = self.take(claim, engine, rank=PRIORITIES.index(claim.job.priority))
             except ModelUnavailable as exc:
-                self._fail(delivery, exc)
+                self._fail(claim, exc)
             except EngineFailed:
                 # That the model does not load is not this job's doing, and costs it no attempt.
-                self._deliveries.give_back([delivery])
+                self._claims.give_back([claim])
                 raise
             else:
-                if parcel:
-                    return parcel
+                if claimed:
+                    return claimed
                 self._finisher.wait_until_empty(self._settings.lease_s)
         return None
 
@@ -197,6 +197,6 @@ def _count(lane: Lane, info: EngineInfo, room: float) -> int:
     return 0 if room <= 0 else max(1, min(CLAIM_COUNT, int(room // cost)))
 
 
-def rows_of(hand: Hand, parcel: Parcel) -> list[Row]:
-    """The rows of one parcel, in order."""
-    return [row for row in hand.rows if row.parcel is parcel]
+def rows_of(ready: ReadyQueue, claimed: ClaimedJob) -> list[BatchRow]:
+    """The rows of one claimed, in order."""
+    return [row for row in ready.rows if row.claimed is claimed]

@@ -1,4 +1,4 @@
-"""Acting for a device: one worker at a time does, and another that was given the same name is told so.
+"""DeviceLease for a device: one worker at a time does, and another that was given the same name is told so.
 
 The worker's parent holds the place, not the process that speaks: that one may be replaced, or hang for minutes.
 """
@@ -35,7 +35,7 @@ LOOK_EVERY_S: Final = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Who:
+class LeaseHolder:
     """A worker, by what tells it from all others and whether it still lives."""
 
     token: str
@@ -48,7 +48,7 @@ class Who:
     machine: str
 
     @classmethod
-    def me(cls) -> Who:
+    def me(cls) -> LeaseHolder:
         """This process."""
         pid = os.getpid()
         return cls(token=uuid.uuid4().hex, pid=pid, started=_started(pid), space=_space(), machine=socket.gethostname())
@@ -59,14 +59,14 @@ class Who:
         return bool(here) and self.space == here and _started(self.pid) != self.started
 
 
-class Acting:
+class DeviceLease:
     """This worker's place as the one that acts for a device."""
 
     def __init__(self, client: redis.Redis, device_id: str, *, lost: Callable[[], None]) -> None:
         """``lost`` is called, from a thread, when another worker has taken the place meanwhile."""
         self._device = device_id
         self._key = keys.acts(device_id)
-        self._me = to_json(Who.me())
+        self._me = to_json(LeaseHolder.me())
         self._act = script(client, "act")
         self._lost = lost
         self._over = threading.Event()
@@ -126,8 +126,8 @@ class Acting:
         )
 
 
-def _read(who: str) -> Who:
-    return from_json(Who, who)
+def _read(who: str) -> LeaseHolder:
+    return from_json(LeaseHolder, who)
 
 
 def _started(pid: int) -> str:

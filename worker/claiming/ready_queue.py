@@ -8,57 +8,57 @@ from collections.abc import Mapping
 from stentor.jobs.job import PRIORITIES
 from worker.batching.budget import Budgets
 from worker.batching.packing import Candidate, pack
-from worker.batching.rows import Parcel, Row
-from worker.claiming.deliveries import Delivery
+from worker.batching.rows import BatchRow, ClaimedJob
+from worker.claiming.claims import Claim
 from worker.engines.contract import Engine
 
 
-class Hand:
-    """Rows in the order in which they were claimed. One thread changes it; ``deliveries`` is safe for others."""
+class ReadyQueue:
+    """Rows in the order in which they were claimed. One thread changes it; ``claims`` is safe for others."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self._parcels: dict[Parcel, None] = {}
+        self.rows: list[BatchRow] = []
+        self._claimed_jobs: dict[ClaimedJob, None] = {}
         self._lock = threading.Lock()
 
     @property
-    def parcels(self) -> list[Parcel]:
+    def claimed_jobs(self) -> list[ClaimedJob]:
         """All jobs in hand, in the order in which they were claimed."""
         with self._lock:
-            return list(self._parcels)
+            return list(self._claimed_jobs)
 
     @property
-    def deliveries(self) -> list[Delivery]:
+    def claims(self) -> list[Claim]:
         """All jobs in hand; those whose last row is in a forward pass are still among them."""
-        return [delivery for parcel in self.parcels for delivery in parcel.deliveries]
+        return [claim for claimed in self.claimed_jobs for claim in claimed.claims]
 
-    def add(self, parcel: Parcel, rows: list[Row]) -> None:
-        """Take a parcel and its rows."""
+    def add(self, claimed: ClaimedJob, rows: list[BatchRow]) -> None:
+        """Take a claimed and its rows."""
         with self._lock:
-            self._parcels[parcel] = None
+            self._claimed_jobs[claimed] = None
         self.rows.extend(rows)
 
-    def drop(self, parcel: Parcel) -> None:
-        """Let go of a parcel: its last answer is in, or it was given back."""
+    def drop(self, claimed: ClaimedJob) -> None:
+        """Let go of a claimed: its last answer is in, or it was given back."""
         with self._lock:
-            self._parcels.pop(parcel, None)
-        self.rows = [row for row in self.rows if row.parcel is not parcel]
+            self._claimed_jobs.pop(claimed, None)
+        self.rows = [row for row in self.rows if row.claimed is not claimed]
 
     @property
     def model(self) -> str:
-        """The model of the most urgent row in hand."""
-        return min(self.rows, key=lambda row: row.rank).parcel.job.model
+        """The model of the most urgent row in ready."""
+        return min(self.rows, key=lambda row: row.rank).claimed.job.model
 
     def cost(self, model: str, *, rank: int = len(PRIORITIES)) -> int:
         """Estimated cost, without padding, of the rows of a model that are at least as urgent as ``rank``."""
-        return sum(row.utterance.cost for row in self.rows if row.parcel.job.model == model and row.rank <= rank)
+        return sum(row.utterance.cost for row in self.rows if row.claimed.job.model == model and row.rank <= rank)
 
-    def take_batch(self, engines: Mapping[str, Engine], budgets: Budgets) -> list[Row]:
+    def take_batch(self, engines: Mapping[str, Engine], budgets: Budgets) -> list[BatchRow]:
         """The rows of the next forward pass, out of the hand: all of one model, that of the most urgent row."""
         if not self.rows:
             return []
         model = self.model
-        mates = [row for row in self.rows if row.parcel.job.model == model]
+        mates = [row for row in self.rows if row.claimed.job.model == model]
         info = engines[model].info
         packed = pack([_candidate(row) for row in mates], budget=budgets.of(info), pads=info.pads)
         chosen = {id(mates[at]) for at in packed}
@@ -67,5 +67,5 @@ class Hand:
         return batch
 
 
-def _candidate(row: Row) -> Candidate:
+def _candidate(row: BatchRow) -> Candidate:
     return Candidate(cost=row.utterance.cost, rank=row.rank, suspect=row.alone)

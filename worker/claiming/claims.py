@@ -1,4 +1,4 @@
-"""Deliveries: jobs that a device claims out of lanes, holds, and settles or gives back."""
+"""Claims: jobs that a device claims out of lanes, holds, and settles or gives back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BULK_ROWS_CACHED: Final = 20_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Claim:
     """One claim of one job. It is void as soon as another device claims the job or the job is canceled."""
 
     job: Job
@@ -47,7 +47,7 @@ class Delivery:
         return self.job.attempts > 1
 
 
-class Deliveries:
+class Claims:
     """What one device claims.
 
     Raises:
@@ -67,18 +67,18 @@ class Deliveries:
         self._refresh = script(client, "refresh")
         self._release = script(client, "release")
 
-    def claim(self, lane: Lane, count: int) -> list[Delivery]:
+    def claim(self, lane: Lane, count: int) -> list[Claim]:
         """Up to ``count`` jobs of a lane: first those that were given back or lost, then the oldest that wait."""
         lost = self._claimed(lane.key, count, "lost")
         return lost + (self._claimed(lane.key, count - len(lost), "new") if len(lost) < count else [])
 
-    def orphan(self) -> Delivery | None:
+    def orphan(self) -> Claim | None:
         """One job that an earlier process of this device held when it ended; None when there is none left."""
         with redis_errors():
             lanes = text_list(self._client.smembers(keys.LANES))
         for lane in sorted(lanes):
-            for delivery in self._claimed(lane, 1, "own"):
-                return delivery
+            for claim in self._claimed(lane, 1, "own"):
+                return claim
         return None
 
     def release(self, *, but: Collection[str]) -> int:
@@ -98,7 +98,7 @@ class Deliveries:
                     start = f"({last}"
         return released
 
-    def _claimed(self, lane_key: str, count: int, mode: str) -> list[Delivery]:
+    def _claimed(self, lane_key: str, count: int, mode: str) -> list[Claim]:
         with redis_errors():
             rows, newer = self._claim(
                 keys=[lane_key],
@@ -108,21 +108,21 @@ class Deliveries:
             error = RecordNewer(f"jobs of a version above {VERSION} wait for a device of a newer release")
             _log.warning("jobs_left", code=error.code, reason=error.detail, jobs=len(newer), job_id=newer[0])
         return [
-            Delivery(job=from_fields(Job, _pairs(fields)), entry=entry, known=_pairs(known))
+            Claim(job=from_fields(Job, _pairs(fields)), entry=entry, known=_pairs(known))
             for entry, fields, known in rows
         ]
 
-    def settle(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Record the job's outcome; False if this delivery is void, and then nothing was changed."""
+    def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        """Record the job's outcome; False if this claim is void, and then nothing was changed."""
         fields = [part for name, value in outcome.fields.items() for part in (name, encode(value))]
-        job = delivery.job
+        job = claim.job
         with redis_errors():
             answer = self._settle(
                 keys=[keys.job(job.id), job.lane],
                 args=[
                     keys.GROUP,
                     self._device,
-                    delivery.entry,
+                    claim.entry,
                     job.attempts,
                     outcome.state,
                     time.time(),
@@ -135,30 +135,30 @@ class Deliveries:
             )
         return bool(answer)
 
-    def give_back(self, deliveries: Iterable[Delivery]) -> None:
+    def give_back(self, claims: Iterable[Claim]) -> None:
         """Let any device take these jobs at once; the claims do not count as attempts."""
         by_lane: dict[str, list[str | int]] = {}
-        for delivery in deliveries:
-            job = delivery.job
-            by_lane.setdefault(job.lane, []).extend((job.id, delivery.entry, job.attempts))
+        for claim in claims:
+            job = claim.job
+            by_lane.setdefault(job.lane, []).extend((job.id, claim.entry, job.attempts))
         with redis_errors():
             for lane, parts in by_lane.items():
                 self._give_back(keys=[lane], args=[keys.GROUP, self._device, RETURNED, *parts])
 
-    def keep(self, deliveries: Sequence[Delivery]) -> None:
+    def keep(self, claims: Sequence[Claim]) -> None:
         """Refresh these jobs if the heartbeat is late with it: this process stood still, or Redis was away.
 
         Else a claim would find this device's own jobs silent, and taking them once more would cost them an attempt.
         """
         if time.monotonic() - self._kept_at >= self._lease_ms / 2000:
-            self.refresh(deliveries)
+            self.refresh(claims)
 
-    def refresh(self, deliveries: Sequence[Delivery]) -> None:
+    def refresh(self, claims: Sequence[Claim]) -> None:
         """Say that these jobs are still in hand, so that nobody takes them for lost."""
         asked_at = time.monotonic()
         by_lane: dict[str, list[str]] = {}
-        for delivery in deliveries:
-            by_lane.setdefault(delivery.job.lane, []).append(delivery.entry)
+        for claim in claims:
+            by_lane.setdefault(claim.job.lane, []).append(claim.entry)
         with redis_errors():
             for lane, entries in by_lane.items():
                 self._refresh(keys=[lane], args=[keys.GROUP, self._device, *entries])

@@ -18,9 +18,9 @@ from stentor.errors import RedisUnavailable, StorageUnavailable, SynthesisError
 from stentor.formats import FORMATS
 from stentor.jobs.job import SUCCEEDED, Outcome
 from stentor.storage.s3 import Storage, audio_key
-from worker.batching.rows import Parcel
+from worker.batching.rows import ClaimedJob
 from worker.batching.segments import pause_s
-from worker.claiming.deliveries import Deliveries, Delivery
+from worker.claiming.claims import Claim, Claims
 from worker.engines.contract import Speech
 from worker.finishing import audio, quality
 
@@ -42,19 +42,19 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
 class Finisher:
-    """Turns spoken parcels into settled jobs, several at a time, and bounds the audio that waits for it."""
+    """Turns spoken claimed_jobs into settled jobs, several at a time, and bounds the audio that waits for it."""
 
     def __init__(
         self,
-        deliveries: Deliveries,
+        claims: Claims,
         storage: Storage,
         *,
         storage_retry_s: float,
         loudness_lufs: float | None,
         discard: Callable[[str, str], None],
     ) -> None:
-        """``discard`` is called with id and key of a job whose audio was stored but whose delivery was void."""
-        self._deliveries = deliveries
+        """``discard`` is called with id and key of a job whose audio was stored but whose claim was void."""
+        self._claims = claims
         self._storage = storage
         self._storage_retry_s = storage_retry_s
         self._loudness_lufs = loudness_lufs
@@ -62,27 +62,27 @@ class Finisher:
         self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="finish")
         self._changed = threading.Condition()
         self._unstored_bytes = 0
-        self._held: set[Parcel] = set()
+        self._held: set[ClaimedJob] = set()
         self._abandoned = threading.Event()
 
     @property
-    def held(self) -> list[Parcel]:
+    def held(self) -> list[ClaimedJob]:
         """Parcels that were handed in and have no outcome yet."""
         with self._changed:
             return list(self._held)
 
     @property
-    def deliveries(self) -> list[Delivery]:
-        """Their deliveries, and those of jobs that follow them."""
-        return [delivery for parcel in self.held for delivery in parcel.deliveries]
+    def claims(self) -> list[Claim]:
+        """Their claims, and those of jobs that follow them."""
+        return [claim for claimed in self.held for claim in claimed.claims]
 
-    def hand_in(self, parcel: Parcel) -> Future[None]:
-        """Finish a parcel in the background; returns at once."""
-        size = sum(answer.samples.nbytes for answer in parcel.answers if isinstance(answer, Speech))
+    def hand_in(self, claimed: ClaimedJob) -> Future[None]:
+        """Finish a claimed in the background; returns at once."""
+        size = sum(answer.samples.nbytes for answer in claimed.answers if isinstance(answer, Speech))
         with self._changed:
-            self._held.add(parcel)
+            self._held.add(claimed)
             self._unstored_bytes += size
-        return self._pool.submit(self._finish_and_release, parcel, size)
+        return self._pool.submit(self._finish_and_release, claimed, size)
 
     def wait_for_room(self, timeout_s: float) -> bool:
         """Whether there is room for more audio, waiting for it up to ``timeout_s``."""
@@ -90,7 +90,7 @@ class Finisher:
             return self._changed.wait_for(lambda: self._unstored_bytes < UNSTORED_BYTES, timeout_s)
 
     def wait_until_empty(self, timeout_s: float) -> bool:
-        """Whether all parcels have their outcome, waiting for it up to ``timeout_s``."""
+        """Whether all claimed_jobs have their outcome, waiting for it up to ``timeout_s``."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._held, timeout_s)
 
@@ -99,28 +99,28 @@ class Finisher:
         self._abandoned.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _finish_and_release(self, parcel: Parcel, size: int) -> None:
+    def _finish_and_release(self, claimed: ClaimedJob, size: int) -> None:
         try:
-            self._finish(parcel)
+            self._finish(claimed)
         except Abandoned:
-            _log.warning("job_left_pending", job_id=parcel.job.id)
+            _log.warning("job_left_pending", job_id=claimed.job.id)
         except Exception:  # noqa: BLE001 - the last door of a pool thread; what is unsettled stays pending
-            _log.exception("finish_failed", job_id=parcel.job.id)
+            _log.exception("finish_failed", job_id=claimed.job.id)
         finally:
             with self._changed:
-                self._held.discard(parcel)
+                self._held.discard(claimed)
                 self._unstored_bytes -= size
                 self._changed.notify_all()
 
-    def _finish(self, parcel: Parcel) -> None:
-        job = parcel.job
+    def _finish(self, claimed: ClaimedJob) -> None:
+        job = claimed.job
         started = time.monotonic()
         try:
-            outcome, key = self._stored(parcel)
+            outcome, key = self._stored(claimed)
         except (SynthesisError, StorageUnavailable) as exc:
             outcome, key = Outcome.failed(exc), None
-        settled = self._settle(parcel.delivery, outcome, started)
-        followers = parcel.close()
+        settled = self._settle(claimed.claim, outcome, started)
+        followers = claimed.close()
         if key:
             shared = {name: value for name, value in outcome.fields.items() if name != "device_s"}
             outcome = dataclasses.replace(outcome, fields={**shared, "cached": True})
@@ -128,34 +128,32 @@ class Finisher:
         if key and not settled and not any(followed):
             self._discard(job.id, key)
 
-    def _settle(self, delivery: Delivery, outcome: Outcome, started: float) -> bool:
-        settled = self._again_while_away(
-            RedisUnavailable, lambda: self._deliveries.settle(delivery, outcome), deadline=None
-        )
+    def _settle(self, claim: Claim, outcome: Outcome, started: float) -> bool:
+        settled = self._again_while_away(RedisUnavailable, lambda: self._claims.settle(claim, outcome), deadline=None)
         _log.info(
             "job_settled" if settled else "delivery_void",
-            job_id=delivery.job.id,
+            job_id=claim.job.id,
             state=outcome.state,
             code=outcome.fields.get("error_code"),
             audio_s=outcome.fields.get("audio_s"),
             batch_id=outcome.fields.get("batch_id"),
             cached=outcome.fields.get("cached", False),
-            attempts=delivery.job.attempts,
+            attempts=claim.job.attempts,
             took_s=round(time.monotonic() - started, 4),
         )
         return settled
 
-    def _stored(self, parcel: Parcel) -> tuple[Outcome, str]:
-        """The outcome of a parcel whose audio now lies in S3, and where.
+    def _stored(self, claimed: ClaimedJob) -> tuple[Outcome, str]:
+        """The outcome of a claimed whose audio now lies in S3, and where.
 
         Raises:
             SynthesisError: a segment failed, or the audio cannot be encoded.
             StorageUnavailable: S3 stayed away for ``storage_retry_s``.
         """
-        job = parcel.job
-        if parcel.error:
-            raise parcel.error
-        samples, rate_hz = _joined(parcel)
+        job = claimed.job
+        if claimed.error:
+            raise claimed.error
+        samples, rate_hz = _joined(claimed)
         if self._loudness_lufs is not None:
             samples = quality.to_loudness(samples, rate_hz, self._loudness_lufs)
         form = FORMATS[job.format]
@@ -168,13 +166,13 @@ class Finisher:
             lambda: self._storage.put(key, body, content_type=form.content_type),
             deadline=time.monotonic() + self._storage_retry_s,
         )
-        batch = parcel.batch
+        batch = claimed.batch
         fields = {
             "audio_key": key,
             "audio_s": round(len(samples) / rate_hz, 4),
             "audio_bytes": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
-            "device_s": round(parcel.device_s, 6),
+            "device_s": round(claimed.device_s, 6),
             "quality": quality.measure(samples, rate_hz, len(job.text)).as_fields(),
         }
         if batch:
@@ -200,9 +198,9 @@ class Finisher:
                 wait_s = min(2 * wait_s, LONGEST_PAUSE_S)
 
 
-def _joined(parcel: Parcel) -> tuple[NDArray[np.float32], int]:
+def _joined(claimed: ClaimedJob) -> tuple[NDArray[np.float32], int]:
     """The job's whole audio (float32, shape (samples,), -1..1, mono) and its rate in Hz."""
-    texts, rate_hz = parcel.texts, parcel.sample_rate_hz
-    spoken = [(at, answer.samples) for at, answer in enumerate(parcel.answers) if isinstance(answer, Speech)]
+    texts, rate_hz = claimed.texts, claimed.sample_rate_hz
+    spoken = [(at, answer.samples) for at, answer in enumerate(claimed.answers) if isinstance(answer, Speech)]
     pauses_s = [pause_s(texts[at], texts[at + 1]) for at, _ in spoken[:-1]] + [0.0]
     return audio.join([samples for _, samples in spoken], pauses_s, rate_hz), rate_hz
