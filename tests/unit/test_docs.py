@@ -193,14 +193,33 @@ def test_licences_are_those_of_the_packages_own_metadata() -> None:
 # --- all pages
 
 
+def anchors(path: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def leads_somewhere(path: Path, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    page = path.parent / name if name else path
+    return page.exists() and (not anchor or anchor in anchors(page))
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {target}"
-        for path in DOCS.rglob("*.md")
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
-        if not (path.parent / target).exists()
+        for path in [ROOT / "README.md", *DOCS.rglob("*.md")]
+        for target in re.findall(r"\]\((?!https?:)([^)]+)", path.read_text(encoding="utf-8"))
+        if not leads_somewhere(path, target)
     ]
     assert broken == []
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = page("why/design.md")
+    pages = [path.name for path in (DOCS / "why" / "decisions").glob("*.md")]
+    assert len(pages) > 40
+    assert [name for name in pages if f"](decisions/{name})" not in index] == []
 
 
 def write_settings_table() -> None:

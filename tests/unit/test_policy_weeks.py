@@ -45,7 +45,7 @@ wishes = st.builds(
 
 
 def most_changes(dwell_s: float) -> float:
-    """``N`` of docs/why/design.md: how many changes an hour may see."""
+    """``N`` of docs/why/decisions/when-models-unload.md: how many changes an hour may see."""
     return 2 * HOUR_S / dwell_s + 2
 
 
