@@ -25,7 +25,7 @@ class Leader:
         """``name`` is for people: which scheduler it is. Two of the same name are told apart."""
         self._client = client
         self._name = f"{name}/{uuid.uuid4().hex[:12]}"
-        self._lead = script(client, "lead")
+        self._lead = script(client, "leases/lead")
 
     def token(self) -> int | None:
         """The number under which this scheduler acts until it asks again, at each tick; None while another leads.

@@ -28,8 +28,9 @@ from typing import Final
 
 import redis
 
+from stentor.days import DAY_S, USAGE_KEPT_S
 from stentor.devices.passes import NAMES
-from stentor.owners.usage import DAY_S, KEPT_DAYS, PER_TRIP
+from stentor.owners.usage import PER_TRIP
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_list, text_map
 
@@ -111,7 +112,7 @@ class BillStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._charge = script(client, "charge")
+        self._charge = script(client, "usage/charge")
 
     def charge(self, charge: Charge) -> str:
         """Add it; ``ADDED``, ``THERE`` or ``OVERTAKEN``."""
@@ -119,7 +120,7 @@ class BillStore:
         with redis_errors():
             done = self._charge(
                 keys=[keys.metered(charge.device), keys.BILLED],
-                args=[charge.device, charge.id, charge.mark, KEPT_DAYS * DAY_S, charge.after, json.dumps(parts)],
+                args=[charge.device, charge.id, charge.mark, USAGE_KEPT_S, charge.after, json.dumps(parts)],
             )
         return str(done)
 
@@ -175,7 +176,7 @@ def _hashes(charge: Charge) -> Iterator[tuple[str, int, Mapping[str, float]]]:
         kept = {f"{slot}:{field}": amount for field, amount in amounts.items() if field in SLOT_FIELDS}
         slots[day] = added(slots.get(day, {}), kept)
     for day, amounts in days.items():
-        yield keys.bill(charge.device, day), KEPT_DAYS * DAY_S, amounts
+        yield keys.bill(charge.device, day), USAGE_KEPT_S, amounts
         yield keys.bill_slots(charge.device, day), SLOTS_KEPT_DAYS * DAY_S, slots[day]
 
 

@@ -105,7 +105,7 @@ class Doorbell:
         return True
 
     def call(self) -> None:
-        """Send a message for whoever knows already that one is wanted, as ``submit.lua`` tells.
+        """Send a message for whoever knows already that one is wanted, as ``jobs/submit.lua`` tells.
 
         Raises:
             RedisUnavailable: Redis does not take the message.

@@ -34,7 +34,7 @@ class BulkBench:
         self.storage = storage
         self.store = BulkStore(client, retention_s=settings.retention_s)
         self.chunks = Chunks(client, settings, storage, VoiceDirectory(client))
-        self._outcomes = script(client, "bulk_outcomes")
+        self._outcomes = script(client, "bulks/record_outcomes")
 
     def taken(self, rows: Sequence[Row], *, groups: Sequence[Row] = (), **fields: Any) -> Bulk:
         """A bulk whose file was checked and taken; rows say what differs from the usual."""
@@ -70,7 +70,8 @@ class BulkBench:
             mine = {row: one for row, one in outcomes.items() if bulks.chunk_of(row) == chunk}
             pairs = [part for row, one in mine.items() for part in (str(row), json.dumps(dict(one)))]
             self._outcomes(
-                keys=[keys.bulk(bulk.id)], args=[chunk, time.time(), self.settings.retention_s, EVENTS_KEPT, *pairs]
+                keys=[keys.open_chunks(bulk.id)],
+                args=[bulk.id, chunk, time.time(), self.settings.retention_s, EVENTS_KEPT, *pairs],
             )
             if close:
                 for complete in self.chunks.complete(self.now(bulk), [chunk]):

@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.http.auth import owner, scoped
 from api.services import services
-from stentor.owners.usage import KEPT_DAYS, Usage, today
+from stentor.days import USAGE_KEPT_DAYS
+from stentor.owners.usage import Usage, today
 
 #: Days that are told when nobody says since when: today and the 29 before.
 DEFAULT_DAYS = 30
@@ -79,7 +80,7 @@ def days(query: DaysQuery) -> tuple[date, date]:
     until = query.until or today()
     since = query.since or date.fromordinal(max(1, until.toordinal() - DEFAULT_DAYS + 1))
     # Nothing is known of days before, and nothing can be of days to come.
-    return max(since, today() - timedelta(days=KEPT_DAYS - 1)), min(until, today())
+    return max(since, today() - timedelta(days=USAGE_KEPT_DAYS - 1)), min(until, today())
 
 
 def _out(usage: Usage) -> DayUsageOut:

@@ -57,8 +57,8 @@ class Records:
     """
 
     def __init__(self, client: redis.Redis, *, keep_s: int) -> None:
-        self._begin = script(client, "idempotency_begin")
-        self._end = script(client, "idempotency_end")
+        self._begin = script(client, "idempotency/begin")
+        self._end = script(client, "idempotency/end")
         self._keep_s = keep_s
         self._held: dict[str, str] = {}
         self._lock = threading.Lock()

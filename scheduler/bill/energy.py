@@ -18,10 +18,10 @@ from scheduler.bill.intervals import Interval, Seen, interval
 from scheduler.policy import Clocks
 from stentor import log
 from stentor.bill import OVERTAKEN, SLOT_S, THERE, BillStore, Charge, added
+from stentor.days import DAY_S
 from stentor.devices.nvml import Reading
 from stentor.devices.passes import NAMES
 from stentor.devices.registry import BUSY, GONE, DeviceStatus
-from stentor.owners.usage import DAY_S
 from stentor.settings import Settings
 
 _log = log.get(__name__)

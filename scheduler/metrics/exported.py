@@ -42,8 +42,8 @@ STATES: Final = (STARTING, IDLE, BUSY, UNLOADED, FAILED, GONE)
 RESULTS: Final = ("succeeded", "failed", "pending", "skipped")
 CLOCKS: Final = ("low", "normal", "unavailable")
 
-#: Powers of 2 at which the classes of times from submission to outcome end, in seconds, as ``shared.lua`` counts them;
-#: what is longer is counted under the next one.
+#: Powers of 2 at which the classes of times from submission to outcome end, in seconds, as
+#: ``shared/outcomes.lua`` counts them; longer times are counted under the next one.
 TOOK_POWERS: Final = range(-2, 17)
 TOOK_CLASSES_S: Final = tuple(2.0**power for power in TOOK_POWERS)
 

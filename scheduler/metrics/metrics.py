@@ -90,7 +90,7 @@ class Gatherer:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._backlog = script(client, "webhook_backlog")
+        self._backlog = script(client, "webhooks/backlog")
 
     def gather(self, now: float) -> Gathered:
         """All of it, in one round trip."""

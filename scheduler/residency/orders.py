@@ -107,8 +107,8 @@ class Orders:
         self._client = client
         self._doorbell = doorbell
         self._ring_after_s = settings.ring_after_s
-        self._order = script(client, "order")
-        self._hold = script(client, "hold")
+        self._order = script(client, "devices/order")
+        self._hold = script(client, "lanes/hold")
         #: When something was told, and what was wanted of each device then.
         self._told: tuple[float, dict[str, tuple[str | None, str | None]]] = (float("-inf"), {})
 

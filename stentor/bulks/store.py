@@ -48,9 +48,9 @@ class BulkStore:
         self._client = client
         self._retention_s = retention_s
         self._replicas = replicas
-        self._create = script(client, "bulk_create")
-        self._move = script(client, "bulk_move")
-        self._checked = script(client, "bulk_checked")
+        self._create = script(client, "bulks/create")
+        self._move = script(client, "bulks/move")
+        self._checked = script(client, "bulks/end_check")
 
     def create(self, bulk: Bulk) -> Bulk:
         """Put a bulk down whose file lies in S3; one of this id that is there already stays as it is."""
@@ -190,6 +190,6 @@ class BulkStore:
 
 
 def decoded(line: str) -> dict[str, str]:
-    """An outcome as ``shared.lua`` wrote it: fields of a job's hash."""
+    """An outcome as ``shared/outcomes.lua`` wrote it: fields of a job's hash."""
     fields: dict[str, str] = json.loads(line)
     return fields

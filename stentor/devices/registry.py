@@ -102,7 +102,7 @@ class DeviceRegistry:
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client
         self._lease_s = lease_s
-        self._reports = script(client, "devices")
+        self._reports = script(client, "devices/reports")
         #: What was wrong with reports that could not be read.
         self._said: set[str] = set()
 

@@ -11,7 +11,8 @@ import zoneinfo
 from collections.abc import Iterator
 from typing import Final
 
-DAY_S: Final = 86_400
+from stentor.days import DAY_S
+
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DEFAULT_ZONE: Final = "UTC"
 #: Days to look back for a window that has begun: it lasts a day, and local dates are up to a day off from UTC's.

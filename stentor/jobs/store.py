@@ -49,8 +49,8 @@ class JobStore:
         self._client = client
         self._retention_s = retention_s
         self._replicas = replicas
-        self._submit = script(client, "submit")
-        self._cancel = script(client, "cancel")
+        self._submit = script(client, "jobs/submit")
+        self._cancel = script(client, "jobs/cancel")
 
     def submit(
         self, jobs: Sequence[Job], *, limits: Limits = NO_LIMITS, ring: Callable[[], None] = lambda: None
@@ -157,7 +157,7 @@ class JobStore:
 
 
 def _packed(job: Job) -> dict[str, object]:
-    """The job as ``submit.lua`` takes it."""
+    """The job as ``jobs/submit.lua`` takes it."""
     return {
         "job": keys.job(job.id),
         "id": job.id,
@@ -167,7 +167,7 @@ def _packed(job: Job) -> dict[str, object]:
         "recording": job.recording or "",
         "cache": keys.cache(job.fingerprint) if job.fingerprint else "",
         "chars": len(job.text),
-        "bulk": keys.bulk(job.bulk) if job.bulk else "",
+        "bulk": job.bulk or "",
         "chunk": str(job.chunk),
         "row": str(job.row),
         "fields": to_items(job),
@@ -191,8 +191,8 @@ class Backlog:
 
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client
-        self._note = script(client, "note_lanes")
-        self._lost = script(client, "lost")
+        self._note = script(client, "lanes/note_all")
+        self._lost = script(client, "lanes/count_lost")
         self._lease_ms = round(lease_s * 1000)
         #: The priorities that were held at the last look, and what was made of each note since they are.
         self._last: tuple[AbstractSet[str], dict[str, LaneState]] = (frozenset(), {})

@@ -9,14 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import redis
 
+from stentor.days import DAY_S
 from stentor.errors import DailyCharsExceeded
 from stentor.owners.access import ApiKey, Limits
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_list, text_map
 
-DAY_S = 86_400
-#: How long usage is kept, in days; ``submit.lua`` and ``shared.lua`` have it in seconds.
-KEPT_DAYS = 400
 #: Hashes that are asked for in one round trip.
 PER_TRIP = 1000
 _EPOCH = date(1970, 1, 1)
@@ -62,7 +60,7 @@ class UsageStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._count = script(client, "count_characters")
+        self._count = script(client, "usage/count_bulk")
 
     def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits, *, bulk: str) -> None:
         """Count the characters of a bulk, once however often that is asked for: no submission of jobs counts them.
@@ -74,7 +72,7 @@ class UsageStore:
         with redis_errors():
             used = self._count(
                 keys=[keys.usage(key_id, int(time.time() // DAY_S)), keys.users(owner), keys.bulk(bulk)],
-                args=[key_id, chars, most, KEPT_DAYS * DAY_S],
+                args=[key_id, chars, most],
             )
         if int(used) >= 0:
             raise too_many_chars(limits, int(used), chars)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from importlib import resources
 from typing import Any, cast
 
 import redis
@@ -15,6 +14,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from stentor.errors import RedisUnavailable, RedisUntrusted
+from stentor.redis.scripts import source
 from stentor.redis.url import Sentinels, sentinels_of, server_tls
 from stentor.settings import Settings
 
@@ -26,8 +26,6 @@ SENTINEL_TIMEOUT_S = 1
 ANSWER_TIMEOUT_S = 10
 #: How long replicas may take to have a write. On the same network that takes a millisecond.
 REPLICAS_TIMEOUT_MS = 3000
-#: First line of a script that uses the functions of ``shared.lua``.
-SHARED = "--!shared"
 
 
 def connect(settings: Settings, *, retries: int = 2, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> redis.Redis:
@@ -62,13 +60,7 @@ def _master(known: Sentinels, options: Mapping[str, Any]) -> redis.Redis:
 
 def script(client: redis.Redis, name: str) -> Script:
     """The Lua script ``stentor/redis/lua/<name>.lua``, sent by its hash and loaded when Redis does not know it."""
-    source = _lua(name)
-    # Lua in Redis has no includes.
-    return client.register_script(_lua("shared") + source if source.startswith(SHARED) else source)
-
-
-def _lua(name: str) -> str:
-    return resources.files("stentor.redis").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return client.register_script(source(name))
 
 
 def replicated(called: Script, replicas: int, *, keys: Sequence[str], args: Sequence[Any]) -> Any:

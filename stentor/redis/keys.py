@@ -76,6 +76,7 @@ CELERY_PREFIX = "stentor:celery:"
 CACHE_PREFIX = "stentor:cache:"
 LANES = "stentor:lanes"
 BACKLOG = "stentor:backlog"
+CACHED = "stentor:cached"
 #: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
 OPEN = "open"
 VOICES = "stentor:voices"

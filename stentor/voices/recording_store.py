@@ -22,8 +22,8 @@ class RecordingStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._put = script(client, "recording_put")
-        self._delete = script(client, "recording_delete")
+        self._put = script(client, "voices/put")
+        self._delete = script(client, "voices/delete")
 
     def add(self, recording: Recording) -> Recording:
         """A recording that is to be checked; one of this name that has failed makes room. Adding it twice is no error.

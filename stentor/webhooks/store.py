@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import redis
 from redis.client import Pipeline
 
+from stentor.days import DAY_S
 from stentor.errors import DeliveryNotFound, TooManyWebhooks, WebhookDisabled, WebhookNotFound
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_list, text_map
@@ -27,7 +28,7 @@ from stentor.webhooks.webhook import (
 
 #: Beyond the time for which deliveries can be looked at, what waits is kept for as long as its attempts may take: 76 h
 #: by the schedule, and up to a day each time that a receiver asks for a pause.
-ATTEMPTS_TAKE_S: Final = 14 * 86_400
+ATTEMPTS_TAKE_S: Final = 14 * DAY_S
 #: Deliveries that one look at a list goes through at most; and how many at a time are read, or sent again.
 LOOKED_THROUGH, PIECE = 10_000, 500
 
@@ -51,7 +52,7 @@ class WebhookStore:
         self._client = client
         #: Seconds for which a delivery that may still be tried is kept.
         self._kept_s = round(keep_s + ATTEMPTS_TAKE_S)
-        self._replay = script(client, "webhook_replay")
+        self._replay = script(client, "webhooks/replay")
 
     # --- endpoints
 
@@ -286,7 +287,12 @@ class WebhookStore:
             return 0
         with redis_errors():
             sent = self._replay(
-                keys=[keys.DUE_ENDPOINTS, keys.endpoint(endpoint.id)],
+                keys=[
+                    keys.DUE_ENDPOINTS,
+                    keys.endpoint(endpoint.id),
+                    keys.due(endpoint.id),
+                    keys.deliveries(endpoint.id),
+                ],
                 args=[endpoint.id, time.time(), self._kept_s, *ids],
             )
         return int(sent)

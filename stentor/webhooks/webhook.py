@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ulid import ULID
 
+from stentor.days import DAY_S
 from stentor.errors import UrlInvalid, UrlRefused
 from stentor.webhooks import addresses
 
@@ -34,7 +35,7 @@ EVENTS: Final = (*DEFAULT_EVENTS, PROGRESS)
 #: Most endpoints of one owner.
 MAX_ENDPOINTS: Final = 20
 #: How long the secret before a rotation signs beside the new one, in seconds.
-OLD_SECRET_S: Final = 86_400
+OLD_SECRET_S: Final = DAY_S
 #: Random bytes of a secret; Standard Webhooks wants 24 to 64.
 SECRET_BYTES: Final = 32
 

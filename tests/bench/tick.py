@@ -86,7 +86,7 @@ class _Bench:
         self._registry = DeviceRegistry(client, lease_s=settings.lease_s)
         self._overrides = OverrideStore(client)
         self._scheduler = Scheduler(settings)
-        self._note = script(client, "note_lanes")
+        self._note = script(client, "lanes/note_all")
         self._reports = 0
 
     def tick(self) -> None:

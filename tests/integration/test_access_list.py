@@ -121,8 +121,8 @@ def test_no_role_may_touch_what_is_not_its_own(server: Server) -> None:
 
 
 def test_commands_of_our_scripts_are_allowed_to_each_role(server: Server) -> None:
-    folder = resources.files("stentor.redis").joinpath("lua")
-    scripts = [path for path in folder.iterdir() if path.name.endswith(".lua")]
+    with resources.as_file(resources.files("stentor.redis").joinpath("lua")) as folder:
+        scripts = list(folder.rglob("*.lua"))
     called = {name for path in scripts for name in re.findall(r"redis\.p?call\('(\w+)'", path.read_text("utf-8"))}
     assert len(called) > 30
     known = server.client("admin").command()

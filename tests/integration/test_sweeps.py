@@ -339,7 +339,7 @@ def test_a_lane_forgets_devices_that_are_gone_and_hold_nothing(
     client.sadd(keys.DEVICES, "there/cpu")
     fence = a_round(client, settings).fence
     answer = fence.run(
-        "sweep_lane_idle", [lane, keys.LANES, keys.DEVICES], keys.GROUP, "returned", round(time.time() * 1000), 0
+        "sweeps/idle_lane", [lane, keys.LANES, keys.DEVICES], keys.GROUP, "returned", round(time.time() * 1000), 0
     )
     assert answer == [0, 1]
     assert {one["name"] for one in client.xinfo_consumers(lane, keys.GROUP)} == {"gone/holds", "there/cpu"}
@@ -486,9 +486,9 @@ def test_a_sweeper_that_was_overtaken_changes_nothing(
         sweep_all(stale, lambda: None)
     assert contents(client) == before
     # Each script looks by itself: one that is called at any later point does nothing either.
-    for name in ("jobs", "lane", "lane_idle", "bulk", "bulks", "index", "uses", "waiting", "endpoints", "device"):
+    for name in ("jobs", "lane", "idle_lane", "bulk_rows", "bulks", "index", "uses", "waiting", "endpoints", "device"):
         with pytest.raises(SweepOvertaken):
-            stale.fence.run(f"sweep_{name}", ["a", "b", "c"], "x", "y", "z")
+            stale.fence.run(f"sweeps/{name}", ["a", "b", "c"], "x", "y", "z")
     with pytest.raises(SweepOvertaken):
         stale.fence.check()
     assert contents(client) == before

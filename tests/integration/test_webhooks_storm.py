@@ -116,7 +116,7 @@ def endpoint(store: WebhookStore, url: str, owner: str = "acme") -> Endpoint:
 
 
 def settle(client: redis.Redis, number: int, owner: str = "acme") -> str:
-    """An outcome and its line in the outbox, in one step, as `shared.lua` does it."""
+    """An outcome and its line in the outbox, in one step, as `shared/outcomes.lua` does it."""
     job = a_job(id=new_id(), owner=owner, state="succeeded", settled_at=time.time(), metadata={"n": str(number)})
     pipe = client.pipeline(transaction=True)
     pipe.hset(keys.job(job.id), items=to_items(job))

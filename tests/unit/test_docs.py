@@ -20,6 +20,7 @@ from stentor.cli.main import cli
 from stentor.formats import FORMATS
 from stentor.redis import keys
 from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
+from tests.lua import purpose, script_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -127,9 +128,8 @@ def test_every_key_of_the_legend_is_on_the_page() -> None:
 
 
 def test_every_lua_script_is_on_the_page() -> None:
-    scripts = sorted(path.stem for path in (ROOT / "stentor" / "lua").glob("*.lua"))
-    headings = page("reference/redis-keys.md").splitlines()
-    assert [name for name in scripts if f"### `{name}`" not in headings] == []
+    text = page("reference/redis-keys.md")
+    assert [name for name in script_names() if f"| `{name}` | {purpose(name)} |" not in text] == []
 
 
 # --- command line

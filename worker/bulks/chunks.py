@@ -51,12 +51,12 @@ class Chunks:
         self._voices = voices
         self._store = BulkStore(client, retention_s=settings.retention_s)
         self._jobs = JobStore(client, retention_s=settings.retention_s)
-        self._open = script(client, "bulk_open")
-        self._cursor = script(client, "bulk_cursor")
-        self._outcomes = script(client, "bulk_outcomes")
-        self._withdraw = script(client, "bulk_withdraw")
-        self._reopen = script(client, "bulk_reopen")
-        self._close = script(client, "bulk_close")
+        self._open = script(client, "bulks/open_chunk")
+        self._cursor = script(client, "bulks/set_cursor")
+        self._outcomes = script(client, "bulks/record_outcomes")
+        self._withdraw = script(client, "bulks/withdraw")
+        self._reopen = script(client, "bulks/reopen_chunk")
+        self._close = script(client, "bulks/close_chunk")
         self._kept: OrderedDict[tuple[str, int], list[dict[str, Any]]] = OrderedDict()
 
     def cursors(self, bulk_id: str) -> dict[int, int]:
@@ -68,7 +68,7 @@ class Chunks:
     def open(self, bulk: Bulk, chunk: int) -> bool:
         """Whether rows of the chunk may enter lanes from now on; not if the bulk was paused or canceled."""
         with redis_errors():
-            return bool(self._open(keys=[keys.bulk(bulk.id)], args=[chunk, time.time()]))
+            return bool(self._open(keys=[keys.bulk(bulk.id), keys.open_chunks(bulk.id)], args=[chunk, time.time()]))
 
     def reopen(self, bulk: Bulk, chunk: int) -> None:
         """Let the failed rows of a complete chunk be tried again."""
@@ -78,7 +78,10 @@ class Chunks:
             if line["state"] != FAILED:
                 kept += [line["row"], json.dumps(manifest.outcome_of(line))]
         with redis_errors():
-            self._reopen(keys=[keys.bulk(bulk.id)], args=[chunk, *kept])
+            self._reopen(
+                keys=[keys.redo(bulk.id), keys.outcomes(bulk.id, chunk), keys.open_chunks(bulk.id)],
+                args=[chunk, *kept],
+            )
 
     def put_into_lanes(self, bulk: Bulk, chunk: int, cursor: int, count: int) -> tuple[int, int]:
         """The cursor after at most ``count`` rows from ``cursor`` on were put into lanes, and how many that were."""
@@ -103,13 +106,13 @@ class Chunks:
         if faults:
             with redis_errors():
                 self._outcomes(
-                    keys=[keys.bulk(bulk.id)],
-                    args=[chunk, time.time(), self._settings.retention_s, EVENTS_KEPT, *faults],
+                    keys=[keys.open_chunks(bulk.id)],
+                    args=[bulk.id, chunk, time.time(), self._settings.retention_s, EVENTS_KEPT, *faults],
                 )
         if jobs:
             self._jobs.submit(jobs)
         with redis_errors():
-            self._cursor(keys=[keys.bulk(bulk.id)], args=[chunk, cursor])
+            self._cursor(keys=[keys.open_chunks(bulk.id)], args=[chunk, cursor])
         return cursor, len(rows)
 
     def take_out(self, bulk: Bulk, chunk: int, *, for_good: bool) -> None:
@@ -129,7 +132,7 @@ class Chunks:
                     ],
                 )
             # All rows are gone over again; those that are in lanes or have an outcome are passed over.
-            self._cursor(keys=[keys.bulk(bulk.id)], args=[chunk, 0])
+            self._cursor(keys=[keys.open_chunks(bulk.id)], args=[chunk, 0])
 
     def complete(self, bulk: Bulk, chunks: Sequence[int]) -> list[int]:
         """Those of the chunks of which every row has its outcome."""
@@ -151,7 +154,15 @@ class Chunks:
         self._storage.put(bulks.results_key(bulk.id, chunk, "csv"), as_csv, content_type="text/csv")
         failed = sum(line["state"] == FAILED for line in entries)
         with redis_errors():
-            self._close(keys=[keys.bulk(bulk.id)], args=[chunk, len(outcomes), failed])
+            self._close(
+                keys=[
+                    keys.bulk(bulk.id),
+                    keys.open_chunks(bulk.id),
+                    keys.outcomes(bulk.id, chunk),
+                    keys.failures(bulk.id),
+                ],
+                args=[chunk, len(outcomes), failed],
+            )
         self._kept.pop((bulk.id, chunk), None)
 
     def _rows(self, bulk_id: str, chunk: int) -> list[dict[str, Any]]:

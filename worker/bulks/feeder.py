@@ -74,8 +74,8 @@ class Feeder:
         self._doorbell = Doorbell(create_celery(settings), self._client)
         self._storage = Storage(settings)
         self._chunks = Chunks(self._client, settings, self._storage, VoiceDirectory(self._client))
-        self._retry = script(self._client, "bulk_retry")
-        self._leave = script(self._client, "bulk_leave")
+        self._retry = script(self._client, "bulks/begin_retry")
+        self._leave = script(self._client, "bulks/leave")
         self._rates = Rates()
         #: Bulks that are left alone, and until when.
         self._aside: dict[str, float] = {}
@@ -207,7 +207,7 @@ class Feeder:
             return
         if bulk.retry_wanted:
             with redis_errors():
-                rows = self._retry(keys=[keys.bulk(bulk.id)])
+                rows = self._retry(keys=[keys.bulk(bulk.id), keys.failures(bulk.id), keys.redo(bulk.id)])
             _log.info("bulk_retried", bulk_id=bulk.id, rows=rows)
         elif bulk.ended and not self._is_wanted_whole(bulk, now_s):
             self._say_goodbye(bulk)

@@ -61,11 +61,11 @@ class Claims:
         self._kept_at = time.monotonic()
         self._retention_s = settings.retention_s
         self._cache_s = settings.cache_s
-        self._claim = script(client, "claim")
-        self._settle = script(client, "settle")
-        self._give_back = script(client, "give_back")
-        self._refresh = script(client, "refresh")
-        self._release = script(client, "release")
+        self._claim = script(client, "jobs/claim")
+        self._settle = script(client, "jobs/settle")
+        self._give_back = script(client, "jobs/give_back")
+        self._refresh = script(client, "jobs/refresh")
+        self._release = script(client, "jobs/release")
 
     def claim(self, lane: Lane, count: int) -> list[Claim]:
         """Up to ``count`` jobs of a lane: first those that were given back or lost, then the oldest that wait."""

@@ -67,7 +67,7 @@ class DeviceLease:
         self._device = device_id
         self._key = keys.acts(device_id)
         self._me = to_json(LeaseHolder.me())
-        self._act = script(client, "act")
+        self._act = script(client, "leases/hold")
         self._lost = lost
         self._over = threading.Event()
         self._keeper: threading.Thread | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from stentor import log
+from stentor.days import DAY_S
 from stentor.doorbell import device_queue
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
-from worker.sweeps.round import DAY_S, Round
+from worker.sweeps.round import Round
 
 _log = log.get(__name__)
 
@@ -31,7 +32,7 @@ def sweep_devices(sweep: Round) -> None:
 
 
 def _forget(sweep: Round, device_id: str, since_s: float) -> bool:
-    places = (keys.DEVICES, keys.device(device_id))
+    places = (keys.DEVICES, keys.device(device_id), keys.OVERRIDDEN)
     others = (
         keys.wanted(device_id),
         keys.override(device_id),
@@ -39,4 +40,4 @@ def _forget(sweep: Round, device_id: str, since_s: float) -> bool:
         keys.budgets(device_id),
         keys.queue(device_queue(device_id)),
     )
-    return bool(sweep.fence.run("sweep_device", places, device_id, since_s, *others))
+    return bool(sweep.fence.run("sweeps/device", places, device_id, since_s, *others))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from stentor import log
+from stentor.days import DAY_S
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
 from worker.claiming.claims import RETURNED
-from worker.sweeps.round import AT_MOST, AT_ONCE, DAY_S, YOUNG_S, Round
+from worker.sweeps.round import AT_MOST, AT_ONCE, YOUNG_S, Round
 from worker.sweeps.strays import put_back
 
 _log = log.get(__name__)
@@ -23,7 +24,7 @@ def sweep_lanes(sweep: Round) -> None:
 
     def look(lane: str, after: str) -> tuple[str, int]:
         start = f"({after}" if after else "-"
-        last, looked_at, removed, *strays = sweep.fence.run("sweep_lane", [lane], keys.GROUP, young_ms, start, AT_ONCE)
+        last, looked_at, removed, *strays = sweep.fence.run("sweeps/lane", [lane], keys.GROUP, young_ms, start, AT_ONCE)
         if removed:
             _log.warning("entries_removed", lane=lane, entries=removed)
         put_back(sweep, strays)
@@ -38,12 +39,12 @@ def sweep_lanes(sweep: Round) -> None:
 
 def _forget(sweep: Round, lane: str) -> None:
     gone, devices = sweep.fence.run(
-        "sweep_lane_idle",
+        "sweeps/idle_lane",
         [lane, keys.LANES, keys.DEVICES],
         keys.GROUP,
         RETURNED,
         round(sweep.now_s * 1000),
-        round(DAY_S * 1000),
+        DAY_S * 1000,
     )
     if gone or devices:
         _log.info("lane_tidied", lane=lane, removed=bool(gone), devices_forgotten=devices)

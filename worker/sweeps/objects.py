@@ -12,12 +12,13 @@ from ulid import ULID
 
 from stentor import log
 from stentor.bulks import bulk as bulks
+from stentor.days import DAY_S
 from stentor.errors import AudioNotFound, StorageUnavailable
 from stentor.redis import keys
 from stentor.redis.client import redis_errors
 from worker.recordings.sweep import sweep as remove_recordings
 from worker.sweeps.bucket import PAGE, Bucket, Stored
-from worker.sweeps.round import DAY_S, Round, oldest_id
+from worker.sweeps.round import Round, oldest_id
 
 _log = log.get(__name__)
 

@@ -22,7 +22,7 @@ def sweep_jobs_indexes(sweep: Round, owners: Sequence[str]) -> None:
     def look(index: str, after: str) -> tuple[str, int]:
         with redis_errors():
             ids = text_list(sweep.client.zrangebylex(index, f"({after}" if after else "-", old, 0, AT_ONCE))
-        if ids and (taken := sweep.fence.run("sweep_index", [index], keys.job(""), *ids)):
+        if ids and (taken := sweep.fence.run("sweeps/index", [index], keys.job(""), *ids)):
             _log.info("index_tidied", index=index, ids=taken)
         return ids[-1] if len(ids) == AT_ONCE else "", len(ids)
 
@@ -37,7 +37,7 @@ def sweep_bulks(sweep: Round, owners: Sequence[str]) -> None:
         with redis_errors():
             ids = text_list(sweep.client.zrangebylex(index, f"({after}" if after else "-", "+", 0, AT_ONCE))
         if ids:
-            shown, expired = sweep.fence.run("sweep_bulks", [index, keys.ACTIVE_BULKS], *ids)
+            shown, expired = sweep.fence.run("sweeps/bulks", [index, keys.ACTIVE_BULKS], *ids)
             if shown:
                 _log.warning("bulks_taken_up", bulks=shown)
             if expired:
@@ -55,7 +55,7 @@ def sweep_uses(sweep: Round, owners: Sequence[str]) -> None:
         uses = keys.recording_uses(recording_id)
         with redis_errors():
             cursor, ids = sweep.client.sscan(uses, int(after or 0), count=AT_ONCE)
-        if ids and (over := sweep.fence.run("sweep_uses", [uses], *text_list(ids))):
+        if ids and (over := sweep.fence.run("sweeps/uses", [uses], *text_list(ids))):
             _log.info("uses_tidied", voice_id=recording_id, uses=over)
         return str(cursor) if int(cursor) else "", len(ids)
 
@@ -70,7 +70,7 @@ def sweep_waiting(sweep: Round, owners: Sequence[str]) -> None:
             ids = sorted(text_list(sweep.client.smembers(keys.users(owner))))
         counts = [keys.waiting(key_id) for key_id in ids]
         for at in range(0, len(counts), AT_ONCE):
-            wrong = sweep.fence.run("sweep_waiting", [keys.jobs(owner, keys.OPEN)], *counts[at : at + AT_ONCE])
+            wrong = sweep.fence.run("sweeps/waiting", [keys.jobs(owner, keys.OPEN)], *counts[at : at + AT_ONCE])
             if wrong:
                 _log.warning("waiting_corrected", owner=owner, keys=wrong)
         return "", len(ids)

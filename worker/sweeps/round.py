@@ -15,7 +15,6 @@ from worker.sweeps.progress import Progress
 
 #: What entered its lane later than this is left alone, in seconds: it is most likely just on its way.
 YOUNG_S: Final = 60.0
-DAY_S: Final = 86_400.0
 #: Jobs, entries or records of a kind that one sweep looks at at most. With 20,000 jobs that wait a sweep takes 0.3 s on
 #: two busy cores.
 AT_MOST: Final = 5000

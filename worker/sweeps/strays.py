@@ -27,7 +27,7 @@ def put_back(sweep: Round, ids: Sequence[str]) -> list[str]:
     missing: list[str] = []
     young_ms = round((sweep.now_s - YOUNG_S) * 1000)
     for at in range(0, len(ids), AT_ONCE):
-        strays, gone = sweep.fence.run("sweep_jobs", [keys.LANES], keys.GROUP, young_ms, *ids[at : at + AT_ONCE])
+        strays, gone = sweep.fence.run("sweeps/jobs", [keys.LANES], keys.GROUP, young_ms, *ids[at : at + AT_ONCE])
         missing += gone
         if strays:
             _log.warning("strays_put_back", jobs=len(strays), job_ids=strays[:NAMED])
@@ -44,7 +44,7 @@ def sweep_jobs(sweep: Round, owners: Sequence[str]) -> None:
             ids = text_list(sweep.client.zrangebylex(index, f"({after}" if after else "-", f"({young}", 0, AT_ONCE))
         missing = put_back(sweep, ids)
         for stale in (index, keys.jobs(owner, "running")) if missing else ():
-            sweep.fence.run("sweep_index", [stale], keys.job(""), *missing)
+            sweep.fence.run("sweeps/index", [stale], keys.job(""), *missing)
         return ids[-1] if len(ids) == AT_ONCE else "", len(ids)
 
     sweep.progress.walk("jobs", owners, look, at_most=AT_MOST)
@@ -65,7 +65,7 @@ def sweep_rows(sweep: Round) -> None:
         gone = [found[1] for job_id in missing if (found := bulks.row_of(job_id))]
         # Most of them have just been settled.
         if gone and _without_outcome(sweep, bulk_id, chunks[0], gone):
-            lost = sweep.fence.run("sweep_bulk", [keys.bulk(bulk_id)], CHUNK_ROWS)
+            lost = sweep.fence.run("sweeps/bulk_rows", [keys.bulk(bulk_id), keys.open_chunks(bulk_id)], CHUNK_ROWS)
             if lost:
                 _log.warning("rows_put_back", bulk_id=bulk_id, rows=lost)
         return str(chunks[0]) if len(chunks) > 1 else "", len(rows)

@@ -30,8 +30,8 @@ def sweep_webhooks(sweep: Round, owners: Sequence[str]) -> None:
         start = bisect_right(every, after)
         ids = every[start : start + AT_ONCE]
         if ids:
-            shown = sweep.fence.run("sweep_endpoints", [keys.DUE_ENDPOINTS], *ids)
-            sweep.fence.run("sweep_index", [keys.callbacks(owner)], keys.endpoint(""), *ids)
+            shown = sweep.fence.run("sweeps/endpoints", [keys.DUE_ENDPOINTS], *ids)
+            sweep.fence.run("sweeps/index", [keys.callbacks(owner)], keys.endpoint(""), *ids)
             if shown:
                 _log.warning("endpoints_made_due", owner=owner, endpoints=shown)
         return ids[-1] if start + AT_ONCE < len(every) else "", len(ids)

@@ -72,8 +72,8 @@ class Desk:
         self._settings = settings
         self._patience = patience
         self._endpoint_kept_s = round(settings.webhook_keep_s + ATTEMPTS_TAKE_S)
-        self._claim = script(client, "webhook_claim")
-        self._done = script(client, "webhook_done")
+        self._claim = script(client, "webhooks/claim")
+        self._done = script(client, "webhooks/record_attempt")
 
     def claim(self, most: int) -> tuple[list[Errand], float | None]:
         """Deliveries that are due, and when there may be more."""
@@ -101,7 +101,13 @@ class Desk:
         delivery = errand.delivery
         kept_s = self._endpoint_kept_s if verdict.state == PENDING else self._settings.webhook_keep_s
         answer = self._done(
-            keys=[keys.DUE_ENDPOINTS, keys.delivery(delivery.id), keys.endpoint(delivery.endpoint)],
+            keys=[
+                keys.DUE_ENDPOINTS,
+                keys.delivery(delivery.id),
+                keys.endpoint(delivery.endpoint),
+                keys.due(delivery.endpoint),
+                keys.running(delivery.endpoint),
+            ],
             args=[
                 delivery.endpoint,
                 delivery.id,

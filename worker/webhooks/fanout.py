@@ -31,7 +31,7 @@ class FanOut:
         self._client = client
         self._public_url = settings.public_url
         self._kept_s = round(settings.webhook_keep_s + ATTEMPTS_TAKE_S)
-        self._put = script(client, "webhook_put")
+        self._put = script(client, "webhooks/put")
 
     def write(self, events: Sequence[Event]) -> list[Event]:
         """The events whose deliveries are in Redis now, those with nothing to tell among them.
@@ -101,7 +101,7 @@ def _delivery(told: Message, endpoint: str, url: str, state: str, now: float) ->
 
 
 def _packed(delivery: Delivery, implicit: bool) -> dict[str, object]:
-    """The delivery as ``webhook_put.lua`` takes it."""
+    """The delivery as ``webhooks/put.lua`` takes it."""
     return {
         "id": delivery.id,
         "endpoint": delivery.endpoint,

@@ -13,8 +13,9 @@ import redis
 
 from stentor.cli import exit_codes, output
 from stentor.cli.finding import find_settings
+from stentor.days import USAGE_KEPT_DAYS
 from stentor.owners.access import READ, SCOPES, SUBMIT, VOICES, ApiKey, KeyStore, Limits
-from stentor.owners.usage import KEPT_DAYS, Usage, UsageStore, today
+from stentor.owners.usage import Usage, UsageStore, today
 from stentor.redis import client as redis_client
 from stentor.settings import RATE
 
@@ -68,7 +69,7 @@ class Since(click.ParamType[date]):
         if day is None:
             self.fail(f"{value!r} is no day; wanted is one as 7d or 2026-11-01", param, ctx)
         found = day.date() if isinstance(day, datetime) else day
-        return min(max(found, today() - timedelta(days=KEPT_DAYS - 1)), today())
+        return min(max(found, today() - timedelta(days=USAGE_KEPT_DAYS - 1)), today())
 
 
 def _span(value: str) -> timedelta | None:
