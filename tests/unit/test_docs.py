@@ -215,6 +215,23 @@ def test_links_between_pages_lead_somewhere() -> None:
     assert broken == []
 
 
+def exists(name: str) -> bool:
+    """Whether a file of the repository ends with this path."""
+    folder, _, file = name.rpartition("/")
+    return any(str(path.parent).endswith(folder) for path in ROOT.glob(f"[!.]*/**/{file}"))
+
+
+def test_files_and_tests_that_pages_name_exist() -> None:
+    pages = [path for folder in ("why", "reference") for path in (DOCS / folder).rglob("*.md")]
+    names = {name for path in pages for name in re.findall(r"`([\w./-]+)`", path.read_text(encoding="utf-8"))}
+    files = {name for name in names if name.endswith((".py", ".lua"))}
+    tests = {name for name in names if re.fullmatch(r"test_\w+", name)}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(files) > 20
+    assert sorted(name for name in files if not exists(name)) == []
+    assert sorted(name for name in tests if f"def {name}(" not in code) == []
+
+
 def test_every_decision_is_in_the_index() -> None:
     index = page("why/design.md")
     pages = [path.name for path in (DOCS / "why" / "decisions").glob("*.md")]
