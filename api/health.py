@@ -8,11 +8,10 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.http.problems import RETRY_AFTER_S
 from api.jobs.schemas import CheckOut, HealthOut, NoQuery, ReadyOut
 from api.services import services
 from stentor.devices.registry import LIVE
-from stentor.errors import StentorError
+from stentor.errors import StentorError, UnavailableError
 from stentor.redis.client import redis_errors
 
 blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
@@ -29,7 +28,7 @@ def readyz(query: NoQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Ask Redis, S3 and the devices."""
     checks = {"redis": _check(_redis), "storage": _check(_storage), "device": _check(_device)}
     ready = all(check.ok for check in checks.values())
-    headers = {} if ready else {"Retry-After": str(RETRY_AFTER_S)}
+    headers = {} if ready else {"Retry-After": f"{UnavailableError.retry_after_s:.0f}"}
     return ReadyOut(ready=ready, checks=checks).model_dump(mode="json"), 200 if ready else 503, headers
 
 

@@ -33,7 +33,6 @@ from stentor.bulks.bulk import CHECKING, FAILED, STATES, VERSION, Bulk, source_k
 from stentor.doorbell import CHECK_BULK
 from stentor.errors import (
     AudioNotFound,
-    DailyCharsExceeded,
     FieldInvalid,
     FileEmpty,
     FileTooLarge,
@@ -41,13 +40,12 @@ from stentor.errors import (
     RequestError,
     SourceNotFound,
     SourceRefused,
-    StentorError,
+    error_class,
 )
 from stentor.storage.s3 import OWN_PREFIXES, may_be_named
 from stentor.webhooks.webhook import check_url
 
 #: Statuses of refusals that are not about what is in the file.
-_REFUSALS = {FileTooLarge.code: 413, DailyCharsExceeded.code: 429, StentorError.code: 500}
 
 _log = log.get(__name__)
 
@@ -192,7 +190,7 @@ def _refused(bulk: Bulk) -> Response:
     """The problem of a file that was refused: what is wrong with it, row by row."""
     report = bulk.report or {}
     return problems.problem(
-        _REFUSALS.get(bulk.error_code or "", 422),
+        error_class(bulk.error_code or "").status,
         bulk.error_code or "",
         bulk.error_detail or "",
         more={

@@ -15,26 +15,9 @@ from stentor import errors, log
 _log = log.get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-#: Seconds after which trying again makes sense when a neighbour is away: a restart takes about that.
-RETRY_AFTER_S = 5
 #: Bytes of a too large body that are read and thrown away. Whoever sends more sees its connection end.
 HEARD_OUT_BYTES = 64 * 2**20
 
-#: The first class that an error is an instance of decides.
-_STATUS: tuple[tuple[type[errors.StentorError], int], ...] = (
-    (errors.JsonInvalid, 400),
-    (errors.BodyTooLarge, 413),
-    (errors.FileTooLarge, 413),
-    (errors.RecordingTooLarge, 413),
-    (errors.ContentTypeUnsupported, 415),
-    (errors.RequestError, 422),
-    (errors.ScopeMissing, 403),
-    (errors.AccessError, 401),
-    (errors.LimitError, 429),
-    (errors.NotFoundError, 404),
-    (errors.ConflictError, 409),
-    (errors.UnavailableError, 503),
-)
 #: What pydantic calls a text with a lone surrogate.
 _PYDANTIC_CODES = {"string_unicode": errors.TextInvalid.code}
 
@@ -42,25 +25,13 @@ _PYDANTIC_CODES = {"string_unicode": errors.TextInvalid.code}
 class Invalid(errors.FieldInvalid):
     """Fields of a request that are wrong, each with its place, code and sentence."""
 
+    code = errors.FieldInvalid.code
+
     def __init__(self, fields: Sequence[Mapping[str, str]]) -> None:
         first = fields[0]
         more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
         super().__init__(f"{first['field']}: {first['detail']}{more}")
         self.fields = fields
-
-
-def status_of(error: errors.StentorError) -> int:
-    """The HTTP status of an error; 500 for one that no client should see."""
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-
-
-def retry_in_s(error: errors.StentorError) -> float | None:
-    """After how many seconds trying again makes sense, if it is known."""
-    if isinstance(error, errors.UnavailableError):
-        return RETRY_AFTER_S
-    if isinstance(error, errors.LimitError | errors.IdempotencyInFlight):
-        return error.retry_after_s
-    return None
 
 
 def problem(
@@ -76,7 +47,7 @@ def problem(
     """A problem as RFC 9457 has it: with our ``code`` and ``retryable``, wrong fields, and what ``more`` there is."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": code.replace("_", " ").capitalize(),
+        "title": errors.title_of(code),
         "status": status,
         "detail": detail,
         "code": code,
@@ -125,15 +96,19 @@ def _field(error: Any) -> dict[str, str]:
 
 
 def _from_ours(error: errors.StentorError) -> Response:
-    status = status_of(error)
-    if status == 500:
+    if error.status == 500:
         _log.error("request_failed", path=request.path, exc_info=error)
-    elif status == 503:
+    elif error.status == 503:
         _log.warning("request_refused", path=request.path, code=error.code, reason=error.detail)
     fields = error.fields if isinstance(error, Invalid) else None
     code = fields[0]["code"] if fields else error.code
     return problem(
-        status, code, error.detail, retryable=error.retryable, fields=fields, retry_after_s=retry_in_s(error)
+        error.status,
+        code,
+        error.detail,
+        retryable=error.retryable,
+        fields=fields,
+        retry_after_s=error.retry_after_s,
     )
 
 

@@ -16,7 +16,7 @@ from flask_openapi3.models.tag import Tag
 from api.http.auth import key, owner, scoped
 from api.http.idempotency import new_id, replays_by_repeating
 from api.http.limits import limits_of
-from api.http.problems import Invalid, problem, status_of
+from api.http.problems import Invalid, problem
 from api.jobs.routes import ring
 from api.jobs.schemas import Format, JobRequest, NoQuery
 from api.jobs.submission import jobs_from
@@ -33,6 +33,7 @@ from stentor.errors import (
     SpeechLate,
     StentorError,
     VoiceUnknown,
+    error_class,
 )
 from stentor.formats import FORMATS
 from stentor.jobs.job import CANCELED, FAILED, SUCCEEDED, Job
@@ -168,13 +169,10 @@ def _samples_of(body: bytes) -> bytes:
 def _failure(job: Job) -> Response:
     """The job's error: of the text, of the moment, or of the service."""
     code, detail = job.error_code or StentorError.code, job.error_detail or "the job failed"
-    if code in _codes(RequestError):
-        return problem(status_of(RequestError()), code, detail)
+    kind = error_class(code)
+    if issubclass(kind, RequestError):
+        return problem(kind.status, code, detail)
     return problem(503 if job.error_retryable else 500, code, detail, retryable=bool(job.error_retryable))
-
-
-def _codes(kind: type[StentorError]) -> set[str]:
-    return {kind.code}.union(*(_codes(child) for child in kind.__subclasses__()))
 
 
 @blueprint.get("/models", responses={200: ModelsOut})

@@ -12,7 +12,7 @@ from flask_openapi3.models.tag import Tag
 
 from api.http.auth import owner, scoped
 from api.http.idempotency import new_id
-from api.http.problems import problem, status_of
+from api.http.problems import problem
 from api.http.uploads import expect_file
 from api.jobs.schemas import GetAudioQuery, NoQuery
 from api.services import services
@@ -109,9 +109,8 @@ def _answer(recording: Recording) -> tuple[dict[str, Any], int, dict[str, str]] 
     if recording.state == FAILED:
         with contextlib.suppress(VoiceNotFound):
             services().recordings.delete(recording.id, recording.owner)
-        return problem(
-            status_of(RecordingError()), recording.error_code or RecordingError.code, recording.error_detail or ""
-        )
+        code = recording.error_code or RecordingError.code
+        return problem(RecordingError.status, code, recording.error_detail or "")
     status = 202 if recording.state == CHECKING else 201
     location = url_for("voices.get_voice", voice=recording.id)
     return _out(recording).model_dump(mode="json"), status, {"Location": location}

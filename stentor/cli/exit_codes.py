@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stentor import errors
+from stentor.errors import ConfigurationError, Problem, StentorError
 
 OK = 0
 #: Some jobs failed, or ``doctor`` found something missing; also every failure without a code of its own.
@@ -17,14 +17,7 @@ CONFIGURATION = 6
 #: Ended by Ctrl-C, as shells say it: 128 + SIGINT.
 INTERRUPTED = 130
 
-_BY_KIND: tuple[tuple[type[errors.StentorError], int], ...] = (
-    (errors.ConfigurationError, CONFIGURATION),
-    (errors.UnavailableError, UNREACHABLE),
-    (errors.NotFoundError, NOT_FOUND),
-    (errors.AccessError, ACCESS),
-    (errors.RequestError, USAGE),
-)
-#: What a problem that the API answered means here, by HTTP status.
+#: By the HTTP status of the error, whether it happened here or the API answered it.
 _BY_STATUS = {
     400: USAGE,
     401: ACCESS,
@@ -34,12 +27,14 @@ _BY_STATUS = {
     415: USAGE,
     422: USAGE,
     429: UNREACHABLE,
+    503: UNREACHABLE,
 }
 
 
-def of(error: errors.StentorError) -> int:
-    """The exit code for a failure, by its place in the tree; for an answer of the API, by its status."""
-    status = getattr(error, "status", None)
-    if isinstance(status, int):
-        return UNREACHABLE if status >= 500 else _BY_STATUS.get(status, FAILED)
-    return next((code for kind, code in _BY_KIND if isinstance(error, kind)), FAILED)
+def of(error: StentorError) -> int:
+    """The exit code of a failure."""
+    if isinstance(error, ConfigurationError):
+        return CONFIGURATION
+    if isinstance(error, Problem) and error.status >= 500:
+        return UNREACHABLE
+    return _BY_STATUS.get(error.status, FAILED)

@@ -1,5 +1,6 @@
 """A client of the HTTP API, for programs and for the command line."""
 
-from stentor.client.client import SETTLED, Client, Problem
+from stentor.client.client import SETTLED, Client
+from stentor.errors import Problem
 
 __all__ = ["SETTLED", "Client", "Problem"]

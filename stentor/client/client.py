@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from stentor.client.types import JobJson, JobPage
-from stentor.errors import ApiUnavailable, IdempotencyInFlight, StentorError
+from stentor.errors import ApiUnavailable, IdempotencyInFlight, Problem
 
 #: States in which a job has its outcome.
 SETTLED = frozenset({"succeeded", "failed", "canceled"})
@@ -31,26 +31,6 @@ WAIT_STEP_S = 20.0
 #: Failures after which nobody can have carried out the request, and those after which somebody may have.
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout)
 _LOST = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException)
-
-
-class Problem(StentorError):
-    """The API refused a request; ``code``, ``status`` and the sentence are the API's (RFC 9457)."""
-
-    def __init__(
-        self,
-        *,
-        code: str,
-        status: int,
-        detail: str,
-        retryable: bool = False,
-        errors: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        super().__init__(detail)
-        #: What is wrong, one by one: fields of a request, or rows and columns of a file.
-        self.errors = errors
-        self.code = code  # type: ignore[misc] # the one error whose name comes from elsewhere
-        self.retryable = retryable  # type: ignore[misc]
-        self.status = status
 
 
 class Client:

@@ -1,4 +1,4 @@
-"""The reference pages say what the code says. ``python tests/unit/test_docs.py`` writes the table of settings anew."""
+"""The reference pages say what the code says. ``python tests/unit/test_docs.py`` writes the generated parts anew."""
 
 from __future__ import annotations
 
@@ -24,13 +24,29 @@ from tests.lua import purpose, script_names
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 #: Failures that neither an HTTP answer nor a job shows: of a start, of a driver, or for the command line's eyes only.
-NOT_SHOWN = (errors.ConfigurationError, errors.GpuError, errors.ApiUnavailable, errors.RoomSilent)
+NOT_SHOWN = (errors.ConfigurationError, errors.GpuError, errors.ApiUnavailable, errors.RoomSilent, errors.Problem)
 
 
 def page(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
+
+
+def markers(name: str) -> tuple[str, str]:
+    """The lines around the generated part of a reference page."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
+
+def generated_part(name: str) -> str:
+    begin, end = markers(name)
+    return page(f"reference/{name}.md").partition(begin)[2].partition(end)[0].strip()
+
+
+def write_generated_part(name: str, content: str) -> None:
+    begin, end = markers(name)
+    path = DOCS / "reference" / f"{name}.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    path.write_text(f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 # --- settings
@@ -73,8 +89,7 @@ def settings_table() -> str:
 
 
 def test_the_table_of_settings_is_the_codes() -> None:
-    written = page("reference/settings.md").partition(BEGIN)[2].partition(END)[0].strip()
-    assert written == settings_table(), "run `python tests/unit/test_docs.py`"
+    assert generated_part("settings") == settings_table(), "run `python tests/unit/test_docs.py`"
 
 
 def test_the_variables_of_clients_are_told_apart() -> None:
@@ -82,18 +97,47 @@ def test_the_variables_of_clients_are_told_apart() -> None:
     assert [name for name in sorted(CLIENT_VARIABLES) if f"| `{name}` |" not in text] == []
 
 
-# --- HTTP
+# --- errors
 
 
-def shown_errors(kind: type[errors.StentorError] = errors.StentorError) -> Iterator[type[errors.StentorError]]:
-    """The leaves of the tree of errors that an HTTP answer or a job may carry."""
-    for child in kind.__subclasses__():
-        if child.__module__ != errors.__name__ or issubclass(child, NOT_SHOWN):
-            continue
-        if any(grandchild.__module__ == errors.__name__ for grandchild in child.__subclasses__()):
-            yield from shown_errors(child)
-        else:
-            yield child
+def is_public(kind: type[errors.StentorError]) -> bool:
+    return kind.__module__.startswith(f"{errors.__name__}.")
+
+
+def children(kind: type[errors.StentorError]) -> list[type[errors.StentorError]]:
+    return [child for child in kind.__subclasses__() if is_public(child)]
+
+
+def all_errors(kind: type[errors.StentorError] = errors.StentorError) -> set[type[errors.StentorError]]:
+    return {kind}.union(*(all_errors(child) for child in children(kind)))
+
+
+def error_tree(kind: type[errors.StentorError] = errors.StentorError, lines: str = "") -> Iterator[str]:
+    """One line per class: its place, code, HTTP status, and whether a retry helps."""
+    name = f"{lines.replace('+', '├── ').replace('`', '└── ').replace('|', '│   ').replace('.', '    ')}{kind.__name__}"
+    yield f"{name:<36} {kind.code:<25} {kind.status}{'  retry' if kind.retryable else ''}"
+    below = lines.replace("+", "|").replace("`", ".")
+    for number, child in enumerate(found := children(kind), 1):
+        yield from error_tree(child, below + ("`" if number == len(found) else "+"))
+
+
+def tree_of_errors() -> str:
+    return "\n".join(["```text", *error_tree(), "```"])
+
+
+def test_the_tree_of_errors_is_the_codes() -> None:
+    assert generated_part("errors") == tree_of_errors(), "run `python tests/unit/test_docs.py`"
+
+
+def test_no_two_errors_have_the_same_code() -> None:
+    codes = [kind.code for kind in all_errors()]
+    assert sorted(codes) == sorted(set(codes))
+    assert all(errors.error_class(kind.code) is kind for kind in all_errors())
+
+
+def shown_errors() -> set[type[errors.StentorError]]:
+    """The leaves of the tree that an HTTP answer or a job may carry."""
+    return {kind for kind in all_errors() if not children(kind) and not issubclass(kind, NOT_SHOWN)}
 
 
 def test_every_code_that_a_client_may_see_is_on_the_page() -> None:
@@ -101,6 +145,15 @@ def test_every_code_that_a_client_may_see_is_on_the_page() -> None:
     listed = set(re.findall(r"^\| `([a-z_]+)` \|", page("reference/http.md"), re.MULTILINE))
     assert len(codes) > 20
     assert codes - listed == set()
+
+
+def test_statuses_on_the_page_are_those_of_the_classes() -> None:
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (\d{3}) \|", page("reference/http.md"), re.MULTILINE))
+    known = {error.code: str(error.status) for error in all_errors()}
+    assert {code: known[code] for code in listed if code in known} == {c: s for c, s in listed.items() if c in known}
+
+
+# --- HTTP
 
 
 def test_every_path_of_the_description_is_on_the_page() -> None:
@@ -239,12 +292,6 @@ def test_every_decision_is_in_the_index() -> None:
     assert [name for name in pages if f"](decisions/{name})" not in index] == []
 
 
-def write_settings_table() -> None:
-    path = DOCS / "reference" / "settings.md"
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{settings_table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-
-
 if __name__ == "__main__":
-    write_settings_table()
+    write_generated_part("settings", settings_table())
+    write_generated_part("errors", tree_of_errors())

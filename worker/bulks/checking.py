@@ -220,7 +220,7 @@ class _Faulty(BulkError):
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
-        self.code = code  # type: ignore[misc] # as the fault has it
+        self.code = code
 
 
 def _broken() -> StentorError:

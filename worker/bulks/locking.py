@@ -28,13 +28,9 @@ PATIENCE_S: Final = 3.0
 class LockLost(UnavailableError):
     """Another process may be doing the same work by now."""
 
-    code = "lock_lost"
-
 
 class LockTaken(UnavailableError):
     """Another process does the work."""
-
-    code = "lock_taken"
 
 
 @contextlib.contextmanager

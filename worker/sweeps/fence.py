@@ -20,8 +20,6 @@ STALE: Final = "STALE"
 class SweepOvertaken(StentorError):
     """A later leader has come; its sweeps do what is left to do."""
 
-    code = "sweep_overtaken"
-
 
 class Fence:
     """What a sweep may change under its leader's token. Scripts look at the fence themselves, in the same moment.
