@@ -23,7 +23,7 @@ SETTLED: Final = frozenset({SUCCEEDED, FAILED, CANCELED})
 #: From the most to the least urgent.
 PRIORITIES: Final = ("interactive", "standard", "bulk")
 #: How what a job asks for is to be read. It grows when an older release would read it wrongly, not for a new field
-#: that an older one may pass over (docs/howto/upgrade.md). Jobs without a version are of 1.
+#: that an older one may pass over (docs/why/decisions/mixed-releases.md). Jobs without a version are of 1.
 VERSION: Final = 1
 #: Who does not choose a seed gets this one, so that the same request gives the same bytes.
 DEFAULT_SEED: Final = 0
