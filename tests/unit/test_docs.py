@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 import socket
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from api.app import create_app
+from api.http import metrics as api_metrics
+from scheduler.metrics import exported
 from stentor import errors
 from stentor.cli.main import cli
 from stentor.formats import FORMATS
@@ -30,23 +32,6 @@ NOT_SHOWN = (errors.ConfigurationError, errors.GpuError, errors.ApiUnavailable, 
 
 def page(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
-
-
-def markers(name: str) -> tuple[str, str]:
-    """The lines around the generated part of a reference page."""
-    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-
-
-def generated_part(name: str) -> str:
-    begin, end = markers(name)
-    return page(f"reference/{name}.md").partition(begin)[2].partition(end)[0].strip()
-
-
-def write_generated_part(name: str, content: str) -> None:
-    begin, end = markers(name)
-    path = DOCS / "reference" / f"{name}.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    path.write_text(f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 # --- settings
@@ -88,10 +73,6 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def test_the_table_of_settings_is_the_codes() -> None:
-    assert generated_part("settings") == settings_table(), "run `python tests/unit/test_docs.py`"
-
-
 def test_the_variables_of_clients_are_told_apart() -> None:
     text = page("reference/settings.md")
     assert [name for name in sorted(CLIENT_VARIABLES) if f"| `{name}` |" not in text] == []
@@ -123,10 +104,6 @@ def error_tree(kind: type[errors.StentorError] = errors.StentorError, lines: str
 
 def tree_of_errors() -> str:
     return "\n".join(["```text", *error_tree(), "```"])
-
-
-def test_the_tree_of_errors_is_the_codes() -> None:
-    assert generated_part("errors") == tree_of_errors(), "run `python tests/unit/test_docs.py`"
 
 
 def test_no_two_errors_have_the_same_code() -> None:
@@ -243,6 +220,47 @@ def test_licences_are_those_of_the_packages_own_metadata() -> None:
     assert {name: written[name] for name in installed} == {name: licence(name) for name in installed}
 
 
+# --- metrics
+
+
+def metrics_table(metrics: dict[str, tuple[str, tuple[str, ...], str]]) -> str:
+    rows = ["| name | type | labels | what it is |", "|---|---|---|---|"]
+    for name, (kind, labels, text) in metrics.items():
+        shown = name + ("_total" if kind == "counter" else "")
+        rows.append(f"| `{shown}` | {kind} | {', '.join(f'`{label}`' for label in labels) or 'none'} | {text} |")
+    return "\n".join(rows)
+
+
+def api_metrics_table() -> str:
+    kinds = {family.name: family.type for family in api_metrics.Metrics().registry.collect()}
+    return metrics_table({name: (kinds[name], *found) for name, found in api_metrics.METRICS.items()})
+
+
+# --- generated parts
+
+#: Name of a part -> its page, and what makes it.
+GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("reference/settings.md", settings_table),
+    "errors": ("reference/errors.md", tree_of_errors),
+    "cluster metrics": ("reference/metrics.md", lambda: metrics_table(exported.CLUSTER)),
+    "host metrics": ("reference/metrics.md", lambda: metrics_table(exported.HOST)),
+    "API metrics": ("reference/metrics.md", api_metrics_table),
+}
+
+
+def with_part(text: str, name: str) -> str:
+    """The page with a new part between its two marks."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{GENERATED[name][1]()}\n{end}{rest.partition(end)[2]}"
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_generated_parts_of_pages_are_up_to_date(name: str) -> None:
+    text = page(GENERATED[name][0])
+    assert text == with_part(text, name), "run `python tests/unit/test_docs.py`"
+
+
 # --- all pages
 
 
@@ -293,5 +311,5 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 if __name__ == "__main__":
-    write_generated_part("settings", settings_table())
-    write_generated_part("errors", tree_of_errors())
+    for part, (file, _) in GENERATED.items():
+        (DOCS / file).write_text(with_part(page(file), part), encoding="utf-8")

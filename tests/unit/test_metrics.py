@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from stentor.jobs.lanes import Lane, LaneState
 from stentor.settings import Settings
 from tests.stack import eventually
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 #: https://prometheus.io/docs/practices/naming: base units, whole words, at the end.
 UNITS = ("seconds", "bytes", "joules", "watts", "celsius", "hertz", "ratio")
 #: Names that count things, or say what is.
@@ -143,28 +141,6 @@ def test_everything_that_is_described_is_exported_and_nothing_else() -> None:
 
     eventually(told)
     assert names == set(exported.ALL)
-
-
-def described() -> dict[str, tuple[str, tuple[str, ...], str]]:
-    """Name -> type, labels, and what it is, as the page says."""
-    rows = re.findall(
-        r"^\| `(stentor_\w+)` \| (gauge|counter|histogram) \| (.*?) \| (.*) \|$",
-        PAGE.read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    return {name: (kind, tuple(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
-
-
-def test_the_page_of_metrics_is_the_codes() -> None:
-    wanted = {
-        name + ("_total" if kind == "counter" else ""): (kind, labels, text)
-        for name, (kind, labels, text) in exported.ALL.items()
-    }
-    app = api_metrics.Metrics()
-    for family in app.registry.collect():
-        labels, text = api_metrics.METRICS[family.name]
-        wanted[family.name + ("_total" if family.type == "counter" else "")] = (family.type, labels, text)
-    assert described() == wanted
 
 
 # --- the cluster
