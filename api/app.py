@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         metrics.install(app)
     problems.install(app)
     openai_errors.install(app)
-    limits.install(app, app.extensions["stentor"].client)
+    limits.install(app)
     for room in (jobs, bulks, bulk_files, voices, openai, webhooks, webhook_secret, devices, health, usage, cost):
         app.register_api(room.blueprint)
     idempotency.install(app)

@@ -10,6 +10,7 @@ from flask import current_app
 from api.http.idempotency_records import Records
 from api.http.key_memory import KeyMemory
 from api.http.outcomes import Outcomes
+from api.http.rate_counter import RateCounter
 from stentor.bill import BillStore
 from stentor.bulks.manifest import Results
 from stentor.bulks.store import BulkStore
@@ -51,6 +52,7 @@ class Services:
     clocks: ClocksBoard
     api_keys: KeyMemory
     key_store: KeyStore
+    rates: RateCounter
     usage: UsageStore
     bill: BillStore
     idempotency: Records
@@ -80,6 +82,7 @@ class Services:
             clocks=ClocksBoard(client),
             api_keys=KeyMemory(key_store),
             key_store=key_store,
+            rates=RateCounter(client),
             usage=UsageStore(client),
             bill=BillStore(client),
             idempotency=Records(client, keep_s=settings.idempotency_s),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import current_app, g, request
+from flask import g, request
 
-from api.http.limits import count
+from api.http.limits import count_request
 from api.services import services
 from stentor.errors import KeyMissing, ScopeMissing
 from stentor.owners.access import READ, SUBMIT, ApiKey
@@ -24,7 +24,7 @@ def scoped(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
     def admit() -> None:
         authenticate()
         _demand(read if request.method in _LOOKS else write)
-        count(current_app, key())
+        count_request(key())
 
     return admit
 

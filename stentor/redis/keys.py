@@ -18,7 +18,7 @@
 | stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
 | stentor:usage:<owner>                   | set    | ids of all keys that ever used something |
 | stentor:idempotency:<owner>:<hash>      | hash   | a request and its answer; expires |
-| stentor:limits:*                        |        | Flask-Limiter's own: how many requests a key has sent; expires |
+| stentor:limits:*                        |        | of the library `limits`: requests that a key has sent; expires |
 | stentor:bulk:<id>                       | hash   | a bulk; its fields are those of ``stentor.bulks.bulk.Bulk`` |
 | stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
 | stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; goes to S3 when the chunk is complete |
@@ -82,7 +82,7 @@ OPEN = "open"
 VOICES = "stentor:voices"
 DELETED_RECORDINGS = "stentor:recording:deleted"
 API_KEYS = "stentor:keys"
-#: Prefix of all keys of Flask-Limiter.
+#: Prefix of all keys that the library `limits` writes.
 LIMITS_PREFIX = "stentor:limits"
 ACTIVE_BULKS = "stentor:active_bulks"
 FEEDER = "stentor:feeder"

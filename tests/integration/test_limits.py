@@ -47,8 +47,9 @@ def test_a_rate_is_told_with_every_answer_and_kept(http: FlaskClient, client: re
     response = http.post("/v1/jobs", json={"text": TEXT})
     problem = refused(response, 429, "rate_exceeded")
     assert problem["retryable"] is True
-    assert problem["detail"] == "the key may send 3 requests per hour; it has sent as many"
-    assert 1 <= int(response.headers["Retry-After"]) <= 3600
+    retry_s = int(response.headers["Retry-After"])
+    assert problem["detail"] == f"The key has reached its limit of 3 requests per hour. Retry in {retry_s} s."
+    assert 1 <= retry_s <= 3600
     assert response.headers["RateLimit"].startswith('"key";r=0;t=')
     assert client.zcard(keys.jobs("acme", keys.OPEN)) == 0
 
