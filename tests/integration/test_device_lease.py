@@ -23,7 +23,7 @@ DEVICE = "worker-0/cuda:0"
 
 @pytest.fixture
 def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DeviceLease]]:
-    monkeypatch.setattr(lease, "GOOD_FOR_S", 0.6)
+    monkeypatch.setattr(lease, "LEASE_S", 0.6)
     monkeypatch.setattr(lease, "RENEW_EVERY_S", 0.2)
     made: list[DeviceLease] = []
 

@@ -303,8 +303,8 @@ def test_a_bulk_that_cannot_be_dealt_with_is_put_aside_and_the_others_go_on(scen
 
 def test_only_one_feeder_acts_at_a_time_and_another_takes_over(scene: Scene) -> None:
     first, second = Feeder(scene.settings), Feeder(scene.settings)
-    assert first._leads()
-    assert first._leads()
-    assert not second._leads()
-    first._let_go()
-    assert second._leads()
+    assert first._lease.acquire()
+    assert first._lease.acquire()
+    assert not second._lease.acquire()
+    first._lease.release()
+    assert second._lease.acquire()

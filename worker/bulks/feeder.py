@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import redis
-from redis.exceptions import LockError
-from redis.lock import Lock
 
 from stentor import log
 from stentor.bulks.bulk import (
@@ -33,9 +31,10 @@ from stentor.bulks.bulk import (
 )
 from stentor.bulks.store import BulkStore
 from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
-from stentor.errors import RecordNewer, UnavailableError
+from stentor.errors import RecordNewer, RedisUnavailable, UnavailableError
 from stentor.redis import keys
 from stentor.redis.client import connect, redis_errors, script, text_list
+from stentor.redis.lease import Lease
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.directory import VoiceDirectory
@@ -82,7 +81,7 @@ class Feeder:
         self._swept_at_s = 0.0
         #: What was asked for, and when.
         self._asked: dict[tuple[str, str], float] = {}
-        self._lease: Lock = self._client.lock(keys.FEEDER, timeout=LEASE_S, thread_local=False)
+        self._lease = Lease(self._client, keys.FEEDER, lease_s=LEASE_S)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
 
@@ -101,7 +100,7 @@ class Feeder:
         while not self._stopping.wait(pause_s):
             try:
                 pause_s = STANDBY_S
-                if self._leads():
+                if self._lease.acquire():
                     pause_s = BUSY_S if self.tick(time.time()) else IDLE_S
                 away = False
             except UnavailableError as exc:
@@ -111,21 +110,12 @@ class Feeder:
             except Exception:  # noqa: BLE001 - the last door of the thread; the next round finds all as it was
                 _log.exception("feeding_failed")
                 pause_s = AWAY_S
-        self._let_go()
+        self._release()
 
-    def _leads(self) -> bool:
-        """Whether it is this feeder that acts."""
-        with redis_errors():
-            try:
-                return self._lease.reacquire() if self._lease.owned() else self._lease.acquire(blocking=False)
-            except LockError:
-                return False
-
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         try:
-            if self._lease.owned():
-                self._lease.release()
-        except redis.RedisError as exc:
+            self._lease.release()
+        except RedisUnavailable as exc:
             _log.warning("lease_not_released", reason=str(exc))
 
     def tick(self, now_s: float) -> bool:

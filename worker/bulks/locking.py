@@ -1,28 +1,29 @@
-"""Work on a whole bulk that one process at a time may do: held for as long as that process lives, and no longer."""
+"""Locks for work on a whole bulk that one process at a time may do. A process that dies loses its lock."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import redis
 
-from stentor import log
 from stentor.bulks.bulk import VERSION
 from stentor.bulks.store import BulkStore
-from stentor.errors import RecordNewer, UnavailableError
+from stentor.errors import RecordNewer, RedisUnavailable, UnavailableError
 from stentor.redis import keys
-from stentor.redis.client import connect, redis_errors
+from stentor.redis.client import connect
+from stentor.redis.lease import Lease, Renewal
 from stentor.settings import Settings
 
-_log = log.get(__name__)
-
-#: How long a lock holds when nobody renews it, and how often it is renewed, in seconds.
+#: How long a lock lasts without a renewal, and how often it is renewed, in seconds.
 LOCK_S, RENEW_EVERY_S = 30.0, 5.0
-#: How long another's work is waited for, in seconds. Whoever just ends lets go within that.
+#: How long to wait for another process, in seconds: one that is just ending releases the lock within that time.
 PATIENCE_S: Final = 3.0
+#: Between two attempts to acquire a lock, in seconds.
+LOOK_EVERY_S: Final = 0.1
 
 
 class LockLost(UnavailableError):
@@ -37,40 +38,41 @@ class LockTaken(UnavailableError):
 def locked(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]:
     """A check that raises ``LockLost`` once the lock is no longer held; None if another process holds it.
 
-    It is renewed by a thread. A process that was killed has lost it after ``LOCK_S``.
+    A thread renews it. A process that was killed loses it after ``LOCK_S``.
     """
-    lock = client.lock(key, timeout=LOCK_S, blocking_timeout=PATIENCE_S, thread_local=False)
-    with redis_errors():
-        held = lock.acquire()
-    if not held:
+    lease = Lease(client, key, lease_s=LOCK_S)
+    if not _acquire(lease):
         yield None
         return
-    done, lost = threading.Event(), threading.Event()
+    lost = threading.Event()
 
-    def renew() -> None:
-        while not done.wait(RENEW_EVERY_S):
-            try:
-                lock.reacquire()
-            except redis.RedisError as exc:
-                # Redis that is away for a moment forgets no lock; one that says no has given it to another.
-                _log.warning("lock_not_renewed", key=key, reason=str(exc))
-                if isinstance(exc, redis.exceptions.LockError):
-                    lost.set()
-                    return
+    def renew() -> bool:
+        if not lease.renew():
+            lost.set()
+        return not lost.is_set()
 
     def check() -> None:
         if lost.is_set():
-            raise LockLost(f"the lock {key} is no longer held")
+            raise LockLost(f"The lock {key} is no longer held.")
 
-    thread = threading.Thread(target=renew, name="lock", daemon=True)
-    thread.start()
+    renewal = Renewal(renew, every_s=RENEW_EVERY_S, key=key)
+    renewal.start()
     try:
         yield check
     finally:
-        done.set()
-        thread.join()
-        with contextlib.suppress(redis.RedisError):
-            lock.release()
+        renewal.stop()
+        with contextlib.suppress(RedisUnavailable):
+            lease.release()
+
+
+def _acquire(lease: Lease) -> bool:
+    """Whether the lease was acquired, at the latest after ``PATIENCE_S``."""
+    until_s = time.monotonic() + PATIENCE_S
+    while not lease.acquire():
+        if time.monotonic() + LOOK_EVERY_S > until_s:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True
 
 
 @contextlib.contextmanager
@@ -87,7 +89,7 @@ def alone(bulk_id: str, work: str, settings: Settings) -> Iterator[tuple[redis.R
         locked(client, keys.bulk_lock(bulk_id, work)) as check,
     ):
         if check is None:
-            raise LockTaken(f"another process is at the {work} of {bulk_id}")
+            raise LockTaken(f"Another process is doing the work {work!r} of bulk {bulk_id}.")
         store = BulkStore(client, retention_s=settings.retention_s)
         bulk = store.glance(bulk_id)
         if bulk and bulk.version > VERSION:

@@ -1,6 +1,6 @@
-"""DeviceLease for a device: one worker at a time does, and another that was given the same name is told so.
+"""The lease of a device: one worker at a time has it, and a second worker with the same name is refused.
 
-The worker's parent holds the place, not the process that speaks: that one may be replaced, or hang for minutes.
+The worker's parent process holds it, not the process that speaks: that one may be replaced, or hang for minutes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,22 +20,22 @@ import redis
 from stentor import log
 from stentor.errors import DeviceTaken, RedisUnavailable
 from stentor.redis import keys
-from stentor.redis.client import redis_errors, script
+from stentor.redis.lease import Lease, Renewal
 from stentor.redis.record import from_json, to_json
 
 _log = log.get(__name__)
 
-#: How long a worker that is not heard of keeps its place, and how often it says that it is there, in seconds. After a
-#: kill of all its processes at once, in a container or with its machine, the next one waits for so long.
-GOOD_FOR_S: Final = 6.0
+#: How long a silent worker keeps the lease, and how often it renews it, in seconds. After a kill of all its processes
+#: at once, in a container or with its machine, the next worker waits for this long.
+LEASE_S: Final = 6.0
 RENEW_EVERY_S: Final = 2.0
-#: Between two looks at a place that is taken, in seconds.
+#: Between two attempts to acquire a lease that another has, in seconds.
 LOOK_EVERY_S: Final = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeaseHolder:
-    """A worker, by what tells it from all others and whether it still lives."""
+    """A worker: what distinguishes it from all others, and how to find out whether it still lives."""
 
     token: str
     pid: int
@@ -54,79 +53,67 @@ class LeaseHolder:
         return cls(token=uuid.uuid4().hex, pid=pid, started=_started(pid), space=_space(), machine=socket.gethostname())
 
     def is_dead(self) -> bool:
-        """Whether it is known to have ended, which only who shares its container can tell."""
+        """Whether it is known to have ended. Only a process in the same container can know."""
         here = _space()
         return bool(here) and self.space == here and _started(self.pid) != self.started
 
 
 class DeviceLease:
-    """This worker's place as the one that acts for a device."""
+    """This worker's lease of a device."""
 
     def __init__(self, client: redis.Redis, device_id: str, *, lost: Callable[[], None]) -> None:
-        """``lost`` is called, from a thread, when another worker has taken the place meanwhile."""
+        """``lost`` is called, from a thread, when another worker has taken the device over."""
         self._device = device_id
-        self._key = keys.acts(device_id)
-        self._me = to_json(LeaseHolder.me())
-        self._act = script(client, "leases/hold")
+        self._lease = Lease(client, keys.acts(device_id), lease_s=LEASE_S, token=to_json(LeaseHolder.me()))
         self._lost = lost
-        self._over = threading.Event()
-        self._keeper: threading.Thread | None = None
+        self._renewal = Renewal(self._renew, every_s=RENEW_EVERY_S, key=self._lease.key)
 
     def begin(self) -> None:
-        """Take the place, once whoever may have had it is silent; and keep it from then on.
+        """Acquire the lease as soon as an earlier holder is silent, and keep it from then on.
 
         Raises:
-            DeviceTaken: another worker acts for the device, and is alive.
+            DeviceTaken: another worker has the device, and is alive.
         """
         try:
-            self._take()
+            self._acquire()
         except RedisUnavailable as exc:
             _log.warning("started_without_redis", reason=str(exc))
-        self._keeper = threading.Thread(target=self._keep, name="acting", daemon=True)
-        self._keeper.start()
+        self._renewal.start()
 
     def end(self) -> None:
-        """Leave the place to the next one."""
-        self._over.set()
-        if self._keeper:
-            # It may just be saying that this one goes on.
-            self._keeper.join(GOOD_FOR_S)
+        """Release the lease for the next worker."""
+        self._renewal.stop(LEASE_S)
         with contextlib.suppress(RedisUnavailable):
-            self._asked(0)
+            self._lease.release()
 
-    def _take(self) -> None:
-        until_s = time.monotonic() + GOOD_FOR_S + RENEW_EVERY_S
-        while (who := self._asked(GOOD_FOR_S)) != self._me:
-            if _read(who).is_dead():
-                self._asked(GOOD_FOR_S, instead_of=who)
+    def _acquire(self) -> None:
+        until_s = time.monotonic() + LEASE_S + RENEW_EVERY_S
+        while (holder := self._lease.hold()) != self._lease.token:
+            if _parse_holder(holder).is_dead():
+                self._lease.hold(replace=holder)
             elif time.monotonic() > until_s:
-                raise self._taken(who)
+                raise self._taken(holder)
             else:
                 time.sleep(LOOK_EVERY_S)
 
-    def _keep(self) -> None:
-        while not self._over.wait(RENEW_EVERY_S):
-            with contextlib.suppress(RedisUnavailable):
-                who = self._asked(GOOD_FOR_S)
-                if who != self._me and not self._over.is_set():
-                    error = self._taken(who)
-                    _log.error(error.code, device=self._device, reason=error.detail)
-                    self._lost()
-                    return
-
-    def _asked(self, good_for_s: float, *, instead_of: str = "") -> str:
-        with redis_errors():
-            return str(self._act(keys=[self._key], args=[self._me, round(good_for_s * 1000), instead_of]))
+    def _renew(self) -> bool:
+        holder = self._lease.hold()
+        if holder == self._lease.token:
+            return True
+        error = self._taken(holder)
+        _log.error(error.code, device=self._device, reason=error.detail)
+        self._lost()
+        return False
 
     def _taken(self, who: str) -> DeviceTaken:
-        other = _read(who)
+        other = _parse_holder(who)
         return DeviceTaken(
             f"the device {self._device!r} is taken: process {other.pid} on {other.machine!r} acts for it and is alive; "
             "give each worker a STENTOR_HOST of its own, or another --device"
         )
 
 
-def _read(who: str) -> LeaseHolder:
+def _parse_holder(who: str) -> LeaseHolder:
     return from_json(LeaseHolder, who)
 
 
