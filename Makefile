@@ -1,4 +1,4 @@
-# Few verbs, the same everywhere. `make install` needs git, Python 3.11-3.13 and make; nothing needs root.
+# `make install` needs git, Python 3.11-3.13 and make. Nothing needs root.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -8,7 +8,7 @@ PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 14), f"Python 3.11-3.13 wanted, this is {sys.version.split()[0]}"'
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info[:2] < (3, 14), f"Stentor needs Python 3.11, 3.12 or 3.13, this is {sys.version.split()[0]}. Run: make PYTHON=python3.12"'
 	$(PYTHON) -m venv .venv
 	$(PIP_QUIET) $(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(PIP_QUIET) $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]' --group dev
@@ -24,7 +24,7 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# What is deployed: a line for each tool.
+# Checks what is deployed, with one tool per line.
 lint-deploy: install
 	$(BIN)/hadolint compose/Dockerfile
 	$(BIN)/python -m tests.kubernetes
@@ -48,7 +48,7 @@ bench: .venv-bench/installed
 demo: install
 	$(BIN)/python -m tests.demo
 
-# Newest versions that pyproject.toml allows, in place of those in constraints.txt and of what the images install.
+# Pins the newest versions that pyproject.toml allows, in constraints.txt and in the images' requirements.
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
@@ -60,14 +60,14 @@ lock:
 	compose/requirements/lock.sh .venv-lock/bin/uv
 	rm -rf .venv-lock
 
-# IMAGES="api worker" builds some of them; worker-gpu is among them only if it is named.
+# IMAGES="api worker" builds only these. worker-gpu is built only if you name it.
 images:
 	compose/build.sh $(IMAGES)
 
 image-tags:
 	@$(PYTHON) compose/image_tags.py
 
-# What is in each image, as CycloneDX; asks nobody.
+# Lists what is in each image, as CycloneDX. Needs no network.
 sbom: .venv-supply/installed
 	mkdir -p sbom
 	for room in api scheduler worker engine-piper engine-piper-gpu voice-joe; do \
@@ -75,7 +75,7 @@ sbom: .venv-supply/installed
 			--output-file sbom/$$room.cdx.json compose/requirements/$$room.txt || exit 1; \
 	done
 
-# Known vulnerabilities of what is in the images; asks the advisory database of PyPI.
+# Lists known vulnerabilities in the images. Needs the advisory database of PyPI.
 audit: .venv-supply/installed
 	for room in api scheduler engine-piper engine-piper-gpu; do \
 		.venv-supply/bin/pip-audit --strict --require-hashes --disable-pip --requirement compose/requirements/$$room.txt || exit 1; \

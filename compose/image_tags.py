@@ -1,9 +1,9 @@
 """The tags of the images, from git; ``make image-tags`` prints them.
 
-All images of a commit have one tag, so that one word rolls a host forward or back. Of a release it is
-`v1.4.0-cu135-py311`, with the CUDA of its GPU worker; of anything else the day of its commit: `dev-20261128`; of a
-commit on a branch `hotfix/...` the day and which of that day's commits it is: `hotfix-20261128-2`. There is no
-`latest`: what is rolled back to must have a name.
+All images of a commit have one tag, so that one word upgrades a host or rolls it back. A release has
+`v1.4.0-cu135-py311`, with the CUDA of its GPU worker. A commit on a branch `hotfix/...` has its day and its number
+among the commits of that day: `hotfix-20261128-2`. Any other commit has its day: `dev-20261128`. There is no `latest`,
+because you can only roll back to an image that has a name.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 IMAGES: Final = ("api", "worker", "worker-gpu", "scheduler")
-#: What says which CUDA is in the GPU worker: the version of NVIDIA's runtime.
+#: The version of NVIDIA's runtime is the CUDA version of the GPU worker.
 CUDA_PIN: Final = re.compile(r"^nvidia-cuda-runtime==(\d+)\.(\d+)\.", re.MULTILINE)
 RELEASE: Final = re.compile(r"v\d+\.\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """What git says about the commit that the images are made of."""
+    """The commit that the images are built from, as git describes it."""
 
-    #: The release that the commit is, as its tag says: `v1.4.0`.
+    #: The tag of a release: `v1.4.0`. None if the commit is not a release.
     release: str | None
     branch: str
     #: Day of the commit, in UTC.
     day: str
-    #: Which of that day's commits on its branch it is, from 1.
+    #: Number of the commit among the commits of that day on its branch, from 1.
     number: int
-    #: Whether something is not committed.
+    #: Whether there are uncommitted changes.
     dirty: bool
 
 
@@ -49,15 +49,15 @@ def tag(source: Source, cuda: str, python: str = "py311") -> str:
 
 
 def cuda_of(requirements: str) -> str:
-    """The CUDA that is in the GPU worker, whose pinned packages these are: `cu128` for 12.8."""
+    """The CUDA version in the GPU worker, from its pinned packages: `cu128` for 12.8."""
     found = CUDA_PIN.search(requirements)
     if found is None:
-        raise SystemExit("compose/requirements/engine-piper-gpu.txt pins no nvidia-cuda-runtime; run `make lock`")
+        raise SystemExit("compose/requirements/engine-piper-gpu.txt pins no nvidia-cuda-runtime. Run `make lock`.")
     return f"cu{found[1]}{found[2]}"
 
 
 def source_of(folder: Path) -> Source:
-    """What git says about the commit that is checked out there."""
+    """The commit that is checked out in the folder."""
     released = [name for name in _git(folder, "tag", "--points-at", "HEAD").split() if RELEASE.fullmatch(name)]
     day = _git(folder, "log", "-1", "--date=format-local:%Y%m%d", "--format=%cd")
     same_day = _git(folder, "log", "--first-parent", "--date=format-local:%Y%m%d", "--format=%cd").split().count(day)
@@ -75,7 +75,7 @@ def _order(release: str) -> tuple[int, ...]:
 
 
 def variables(folder: Path, made: str) -> Mapping[str, str]:
-    """What `compose/docker-bake.hcl` and `make images` take from the environment."""
+    """Environment variables for `compose/docker-bake.hcl` and `make images`."""
     return {
         "TAG": made,
         "REVISION": _git(folder, "rev-parse", "HEAD"),
@@ -91,10 +91,10 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def main() -> None:
-    """Print the tags: `stentor/api:v1.4.0-cu135-py311` and so on; with `--shell` the variables of a build."""
+    """Print the tags, such as `stentor/api:v1.4.0-cu135-py311`; with `--shell` the variables of a build."""
     parser = argparse.ArgumentParser(description="Print the images' tags, made from git.")
     parser.add_argument("--folder", type=Path, default=ROOT, help="The checkout (default: this one).")
-    parser.add_argument("--registry", default="stentor", help="What stands before the images' names.")
+    parser.add_argument("--registry", default="stentor", help="The prefix of the images' names.")
     parser.add_argument("--shell", action="store_true", help="Print NAME=VALUE lines for a build instead.")
     options = parser.parse_args()
     source = source_of(options.folder)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the secret files of compose.yaml, each once. Needs nothing but Python 3.
+"""Make the secret files of compose.yaml, each once. It needs only Python 3.
 
-  make_secrets.py                make what is missing; what is there stays
-  make_secrets.py rotate NAME    a new password beside the old one, for a user of Redis: api, worker, io, ...
-  make_secrets.py retire         old passwords of Redis go
-  make_secrets.py join HOST      the folder join/, with what another GPU host needs to reach this one as HOST
+  make_secrets.py                make missing files; existing files stay
+  make_secrets.py rotate NAME    add a second password for a user of Redis: api, worker, io, ...
+  make_secrets.py retire         remove the old passwords of Redis
+  make_secrets.py join HOST      make the folder join/ for another GPU host, which reaches this one as HOST
 
-A password stands in one file; `users.acl` and S3's files are written anew from those each time. Tell Redis with
-`ACL LOAD` (docs/howto/rotate-secrets.md). Files of a Redis or S3 elsewhere are put here by hand before.
+Each password is in one file. `users.acl` and S3's files are written again from those each time. Redis reads the new
+`users.acl` with `ACL LOAD` (docs/howto/rotate-secrets.md). For another Redis or S3, put its files here by hand first.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
-#: The user of Stentor's images; every container of the stack that reads secrets has its group.
+#: The user of Stentor's images. Every container that reads secrets has its group.
 STENTOR_ID = 1001
-#: Users of Redis who are told where it is by a URL, each in a file of its own.
+#: Users of Redis that have a URL, each in a file of its own.
 USERS = ("admin", "api", "worker", "io", "scheduler", "flower")
-#: The file with each user's password: a URL, but for the one whom the health check of Redis itself asks as.
+#: The file with each user's password: a URL, except for the user of Redis's own health check.
 FILES = {**{user: f"redis_url_{user}" for user in USERS}, "health": "redis_health_password"}
 TOKEN_BYTES = 32
 
 
 class Folder:
-    """The folder of secret files, readable on this machine for nobody else."""
+    """The folder of secret files. Only its owner can read it."""
 
     def __init__(self, path: Path) -> None:
         path.mkdir(mode=0o700, exist_ok=True)
@@ -40,7 +40,7 @@ class Folder:
         self.path = path
 
     def read(self, name: str) -> str:
-        """What a file says, without its line end; empty if there is none."""
+        """The text of a file without its line end; empty if the file does not exist."""
         path = self.path / name
         return path.read_text(encoding="utf-8").rstrip("\n") if path.exists() else ""
 
@@ -55,16 +55,16 @@ class Folder:
             os.chown(path, STENTOR_ID, STENTOR_ID)
             path.chmod(0o440)
         else:
-            # The containers' user is somebody else, to whom only root could give it. The folder keeps others out.
+            # Only root could give the file to the containers' user. The folder's mode keeps other users out.
             path.chmod(0o444)
 
-    def made(self, name: str, text: str) -> str:
-        """What the file says; it is made with this text unless it is there."""
+    def read_or_create(self, name: str, text: str) -> str:
+        """The text of the file. It is created with this text if it does not exist."""
         self.write(name, self.read(name) or text)
         return self.read(name)
 
     def remove(self, name: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
 
@@ -79,39 +79,39 @@ def redis_url(user: str) -> str:
 
 
 def password_of(text: str) -> str:
-    """The password in a file: that of a URL, or the whole of it."""
+    """The password in a file: the one in the URL, or the whole text."""
     return urlsplit(text).password or "" if "://" in text else text
 
 
-def hashed(*passwords: str) -> str:
-    """Passwords as an ACL file has them: by their SHA-256."""
+def acl_hashes(*passwords: str) -> str:
+    """The SHA-256 of each password, in the form of an ACL file."""
     return " ".join(f"#{hashlib.sha256(one.encode()).hexdigest()}" for one in passwords if one)
 
 
 def make(folder: Folder) -> None:
-    """Make what is missing, and write anew what follows from it."""
+    """Make missing files, and write the files that are derived from them."""
     passwords: dict[str, str] = {}
     for user, name in FILES.items():
-        made = folder.made(name, redis_url(user) if user in USERS else token())
-        passwords[user] = hashed(password_of(made), password_of(folder.read(f"{name}.old")))
+        text = folder.read_or_create(name, redis_url(user) if user in USERS else token())
+        passwords[user] = acl_hashes(password_of(text), password_of(folder.read(f"{name}.old")))
     folder.write("redis_admin_password", password_of(folder.read(FILES["admin"])))
     acl = (HERE / "redis" / "users.acl.template").read_text(encoding="utf-8")
     folder.write("users.acl", acl_file(acl, passwords))
 
     keys = {
-        name: folder.made(f"s3_{name}", token())
+        name: folder.read_or_create(f"s3_{name}", token())
         for name in ("access_key", "secret_key", "admin_access_key", "admin_secret_key")
     }
     folder.write("s3_identities.json", identities(keys))
-    internal = folder.made("s3_internal_key", token())
+    internal = folder.read_or_create("s3_internal_key", token())
     folder.write("s3_security.toml", security(internal))
 
-    folder.made("grafana_admin_password", token())
-    folder.made("flower_auth", f"operator:{token()}")
+    folder.read_or_create("grafana_admin_password", token())
+    folder.read_or_create("flower_auth", f"operator:{token()}")
 
 
 def acl_file(template: str, passwords: dict[str, str]) -> str:
-    """The template with its passwords, and without comments and breaks of lines, which Redis does not allow."""
+    """The template with its passwords, without comments and line breaks, which Redis does not allow."""
     lines = [line for line in template.splitlines() if line.strip() and not line.startswith("#")]
     words: dict[str, str] = dict(passwords)
     users: list[str] = []
@@ -127,7 +127,7 @@ def acl_file(template: str, passwords: dict[str, str]) -> str:
 
 
 def identities(keys: dict[str, str]) -> str:
-    """Who may do what in SeaweedFS: the rooms use the bucket, and only the one that makes it may do more."""
+    """The rights in SeaweedFS: services use the bucket, and only the container that creates it may do more."""
     bucket = os.environ.get("STENTOR_S3_BUCKET", "stentor")
     rooms = {
         "name": "stentor",
@@ -143,26 +143,26 @@ def identities(keys: dict[str, str]) -> str:
 
 
 def security(key: str) -> str:
-    """Signing keys of SeaweedFS's own servers, without which they would give any object to whoever asks."""
+    """Signing keys of SeaweedFS's own servers. Without them they would give any object to any client."""
     sections = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
     return "\n".join(f'[{section}]\nkey = "{key}"' for section in sections)
 
 
 def rotate(folder: Folder, user: str) -> None:
-    """Give a user of Redis a second password; its file has the new one."""
+    """Add a second password for a user of Redis, and write it into the user's file."""
     name = FILES[user]
     old = folder.read(name)
     password = password_of(old)
     if not password:
-        sys.exit(f"{name} has no password to rotate; run {Path(__file__).name} first")
+        sys.exit(f"{name} has no password to rotate. Run {Path(__file__).name} first.")
     if folder.read(f"{name}.old"):
-        sys.exit(f"{name}.old is still there: restart who uses it, and `retire` it first")
+        sys.exit(f"{name}.old still exists. Restart the services that use it, and run `retire` first.")
     folder.write(f"{name}.old", old)
     folder.write(name, old.replace(password, token()))
 
 
 def join(folder: Folder, host: str, out: Folder) -> None:
-    """What another GPU host needs: secrets of workers and schedulers alone, and whom to trust."""
+    """Make the files that another GPU host needs: secrets of workers and schedulers, and the authority to trust."""
     for user in ("worker", "scheduler"):
         url = folder.read(f"redis_url_{user}")
         out.write(f"redis_url_{user}", url.replace("redis://", "rediss://").replace("@redis:6379", f"@{host}:6380"))
@@ -172,9 +172,9 @@ def join(folder: Folder, host: str, out: Folder) -> None:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=HERE / "secrets", help="where the files are")
+    parser.add_argument("--folder", type=Path, default=HERE / "secrets", help="The folder of the files.")
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("rotate").add_argument("user", choices=FILES)
     commands.add_parser("retire")

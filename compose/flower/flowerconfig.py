@@ -1,4 +1,4 @@
-"""Flower's configuration: where nginx hands it on, who may look, and no state on disk."""
+"""Flower's configuration: its path behind nginx, its login, and no state on disk."""
 
 from __future__ import annotations
 

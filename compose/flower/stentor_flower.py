@@ -1,4 +1,4 @@
-"""The Celery app that Flower looks at: its broker stands in a secret file, its keys have Stentor's prefix."""
+"""The Celery app for Flower: its broker URL is in a secret file, and its keys have Stentor's prefix."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what the images install, each version with its hashes, from pyproject.toml and constraints.txt: `make lock` calls it.
-# What is pinned here and not in constraints.txt (CUDA, setuptools) keeps its version until its line is removed.
+# Writes the images' requirements, each version with its hashes, from pyproject.toml and constraints.txt. `make lock` calls it.
+# Packages that are pinned here but not in constraints.txt (CUDA, setuptools) keep their version until you remove their line.
 #   lock.sh UV        UV: the program uv
 set -eu
 uv=${1:?the program uv}
@@ -17,7 +17,7 @@ compile() {
 compile api pyproject.toml --extra api
 compile scheduler pyproject.toml --extra scheduler
 compile worker pyproject.toml --extra worker
-# A file for each engine: the worker's packages and its own.
+# One file per engine: the worker's packages and the engine's own.
 compile engine-piper pyproject.toml --extra worker --extra piper
 compile engine-piper-gpu pyproject.toml --extra worker --extra piper-gpu --override compose/requirements/overrides.txt
 compile voice-joe compose/requirements/voice-joe.in
