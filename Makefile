@@ -27,7 +27,7 @@ lint: install
 # Checks what is deployed, with one tool per line.
 lint-deploy: install
 	$(BIN)/hadolint compose/Dockerfile
-	$(BIN)/python -m tests.kubernetes
+	$(BIN)/python -m tests.support.kubernetes
 	cd compose/prometheus && promtool check config prometheus.yml && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 	cd compose && npm ci --silent && node_modules/.bin/dclint --max-warnings 0 compose*.yaml
 

@@ -20,7 +20,7 @@ from stentor.redis.client import connect
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.voice import Voice
-from tests.factories import TONE
+from tests.support.speech.factories import TONE
 
 #: The owner whose key the tests' client sends.
 OWNER = "acme"

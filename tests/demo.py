@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from stentor.cli.commands.jobs import show_result, submit_file
-from tests.stack import stack
+from tests.support.stacks.stack import stack
 
 ROOT = Path(__file__).parents[1]
 NOTICES = ROOT / "docs" / "examples" / "notices.txt"

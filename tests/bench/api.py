@@ -25,8 +25,8 @@ from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.bench.engine import cpu_name
 from tests.conftest import register_voice
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 ROUNDS, SECONDS = 5, 8.0
 #: Clients that submit at the same time in the closed loop, and submissions a second in the open one.

@@ -25,8 +25,8 @@ import psutil
 
 from stentor.redis.client import connect
 from tests.bench.engine import cpu_name
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 ROWS = int(os.environ.get("BENCH_BULK_ROWS", "1000000"))
 DISTINCT = int(os.environ.get("BENCH_BULK_DISTINCT", "20000"))

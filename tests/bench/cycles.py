@@ -19,8 +19,8 @@ import psutil
 
 from stentor.jobs.job import PRIORITIES
 from tests.bench.engine import cpu_name
-from tests.cycles import Cycles, Traffic, running, wait_s
-from tests.rooms import Rooms
+from tests.support.stacks.cycles import Cycles, Traffic, running, wait_s
+from tests.support.stacks.rooms import Rooms
 
 CYCLES = 200
 

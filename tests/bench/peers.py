@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from tests.bench.engine import cpu_name, texts
-from tests.stack import Stack, stack
+from tests.support.stacks.stack import Stack, stack
 from worker.engines.piper.family import packaged_model
 
 #: Clients at the same time. Enough that a batch is spoken while the texts of the next one arrive.

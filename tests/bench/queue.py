@@ -39,7 +39,7 @@ from stentor.redis.record import from_fields
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.bench.engine import cpu_name
-from tests.stack import eventually
+from tests.support.stacks.stack import eventually
 from worker.batching.segments import split
 from worker.engines.simulated.engine import CHARS_PER_S, SimulatedEngine
 from worker.engines.simulated.gpus import GPUS, Gpu

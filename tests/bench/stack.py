@@ -13,7 +13,7 @@ from typing import Any
 
 from stentor.client import Client
 from tests.bench.engine import batch, cpu_name, loaded, texts
-from tests.stack import Stack, stack
+from tests.support.stacks.stack import Stack, stack
 from worker.engines.contract import Engine
 
 TEXTS = 300

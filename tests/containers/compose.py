@@ -20,10 +20,10 @@ import trustme
 import yaml
 
 from stentor.local.servers.ports import chosen_port
-from tests.access_list import COMPOSE, make_secrets
 from tests.containers import engine
 from tests.containers.engine import podman
-from tests.stack import eventually
+from tests.support.servers.access_list import COMPOSE, make_secrets
+from tests.support.stacks.stack import eventually
 
 ROOMS: Final = ("api", "worker-cpu", "io-1", "io-2", "scheduler")
 SERVICES: Final = ("redis", "s3", "nginx", *ROOMS)

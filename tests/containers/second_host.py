@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.access_list import COMPOSE
 from tests.containers import engine
 from tests.containers.compose import MAIN, ComposeStack, podman_compose
+from tests.support.servers.access_list import COMPOSE
 
 HOST: Final = "second"
 FILES: Final = ("compose.host.yaml", "test.yaml")

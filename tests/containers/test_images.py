@@ -19,7 +19,7 @@ from stentor.local.servers.neighbours import neighbours
 from stentor.local.servers.ports import chosen_port
 from tests.containers import engine
 from tests.containers.engine import AT_MOST_MB, image, inspect, layers, podman, run_once
-from tests.stack import eventually
+from tests.support.stacks.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600), pytest.mark.usefixtures("images")]
 

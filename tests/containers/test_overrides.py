@@ -18,7 +18,7 @@ import pytest
 from tests.containers.compose import ComposeStack
 from tests.containers.engine import podman
 from tests.containers.second_host import HOST, second_host
-from tests.stack import eventually
+from tests.support.stacks.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1200)]
 

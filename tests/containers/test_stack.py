@@ -9,8 +9,8 @@ import pytest
 
 from tests.containers.compose import ROOMS, SERVICES, ComposeStack
 from tests.containers.engine import podman
-from tests.listening import listen
-from tests.stack import eventually
+from tests.support.speech.listening import listen
+from tests.support.stacks.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 

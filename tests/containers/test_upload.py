@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.containers.compose import ComposeStack
-from tests.stack import eventually
+from tests.support.stacks.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 

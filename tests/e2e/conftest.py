@@ -9,8 +9,8 @@ import pytest
 
 from stentor.errors import ProgramMissing
 from stentor.local.servers.programs import find_valkey, find_weed
-from tests.receivers import LOOPBACK
-from tests.stack import Stack, stack
+from tests.support.servers.receivers import LOOPBACK
+from tests.support.stacks.stack import Stack, stack
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.access_list import Server, shipped_valkey
-from tests.receivers import LOOPBACK, receiver
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.servers.access_list import Server, shipped_valkey
+from tests.support.servers.receivers import LOOPBACK, receiver
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -14,8 +14,8 @@ import pytest
 from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.conftest import register_voice
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 #: Lists that are submitted, texts in each, and how often the API is killed meanwhile.
 LISTS, TEXTS, KILLS = 150, 20, 4

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from stentor.cli import exit_codes
-from tests.stack import Stack
+from tests.support.stacks.stack import Stack
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -19,8 +19,8 @@ import pytest
 
 from stentor.storage.s3 import Storage
 from tests.poison.stentor_poison import POISON
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

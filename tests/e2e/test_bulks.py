@@ -11,7 +11,7 @@ import httpx
 import pytest
 import soundfile
 
-from tests.stack import Stack, eventually
+from tests.support.stacks.stack import Stack, eventually
 
 CSV = "id,text,group,pause_ms\n" + "".join(
     f"n{number},Lane {number} is open.,g{number % 2},{100 * number}\n" for number in range(1, 7)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from stentor.cli import exit_codes
-from tests.stack import Stack
+from tests.support.stacks.stack import Stack
 
 
 def test_say_writes_a_file_in_the_format_of_its_ending(up: Stack, tmp_path: Path) -> None:

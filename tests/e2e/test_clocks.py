@@ -18,8 +18,8 @@ from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
 from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.nvml.stub import StubGpus, stub_gpus
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -17,10 +17,10 @@ from stentor.client.types import JobJson
 from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.conftest import Measured
-from tests.rooms import ROOMS, Rooms, rooms_apart
-from tests.stack import eventually
-from tests.tones import ENVIRON as TONES
-from tests.tones import assert_whole, device_pid
+from tests.support.speech.tones import ENVIRON as TONES
+from tests.support.speech.tones import assert_whole, device_pid
+from tests.support.stacks.rooms import ROOMS, Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Measured
-from tests.cycles import Cycles, Traffic, running
+from tests.support.stacks.cycles import Cycles, Traffic, running
 
 pytestmark = pytest.mark.faults
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from stentor.client.types import JobJson
-from tests.stack import Stack, eventually, stack
+from tests.support.stacks.stack import Stack, eventually, stack
 
 pytestmark = pytest.mark.faults
 

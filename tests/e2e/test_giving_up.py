@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.poison.stentor_poison import BROKEN
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
-from tests.tones import ENVIRON, device_pid
+from tests.support.speech.tones import ENVIRON, device_pid
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 from worker.engines.piper.family import packaged_model
 
 pytestmark = pytest.mark.faults

@@ -15,8 +15,8 @@ from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.conftest import Measured
-from tests.rooms import ROOMS, Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import ROOMS, Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

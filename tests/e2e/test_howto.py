@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack
+from tests.support.stacks.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 HOWTO = ROOT / "docs" / "howto"

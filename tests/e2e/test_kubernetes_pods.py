@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes import copied, environment, pods, render
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.kubernetes import copied, environment, pods, render
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from tests.stack import Stack, eventually
+from tests.support.stacks.stack import Stack, eventually
 
 NOTICES = Path(__file__).parents[2] / "docs" / "examples" / "notices.txt"
 

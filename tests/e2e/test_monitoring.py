@@ -12,10 +12,10 @@ import pytest
 
 from stentor.local.servers.ports import chosen_port
 from tests.nvml.stub import stub_gpus
-from tests.prometheus import DASHBOARDS, Asked, Prometheus, alerts, asked, program, prometheus
-from tests.receivers import LOOPBACK, receiver
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.servers.prometheus import DASHBOARDS, Asked, Prometheus, alerts, asked, program, prometheus
+from tests.support.servers.receivers import LOOPBACK, receiver
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 #: How long rooms may take to start, and panels to show something, on a machine that does much else.
 LONGEST_START_S, SHOWN_S = 240.0, 150.0

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from tests.conftest import Measured
-from tests.listening import Report, listen
-from tests.stack import Stack
+from tests.support.speech.listening import Report, listen
+from tests.support.stacks.stack import Stack
 
 NOTICES = Path(__file__).parents[2] / "docs" / "examples" / "notices.txt"
 #: What counts as silence at the ends of a file: 40 dB below full scale.

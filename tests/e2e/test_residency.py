@@ -16,8 +16,8 @@ from stentor.client.types import JobJson
 from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.redis.client import connect
 from tests.conftest import Measured
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.rooms import ROOMS, Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import ROOMS, Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -10,9 +10,9 @@ import pytest
 
 from stentor.errors import StentorError
 from tests.conftest import Measured
-from tests.rooms import Rooms, rooms_apart
-from tests.sentinels import Trio, sentinels
-from tests.stack import eventually
+from tests.support.servers.sentinels import Trio, sentinels
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -29,11 +29,11 @@ from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.conftest import Measured
-from tests.receivers import LOOPBACK, Receiver, receiver
-from tests.rooms import ROOMS, Rooms, rooms_apart
-from tests.stack import eventually
-from tests.tones import ENVIRON as TONES
-from tests.tones import assert_whole
+from tests.support.servers.receivers import LOOPBACK, Receiver, receiver
+from tests.support.speech.tones import ENVIRON as TONES
+from tests.support.speech.tones import assert_whole
+from tests.support.stacks.rooms import ROOMS, Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 from worker.device.process import STOP_S
 
 pytestmark = pytest.mark.faults

@@ -12,8 +12,8 @@ from ulid import ULID
 from stentor.jobs.lanes import Lane
 from stentor.redis import keys
 from stentor.redis.client import connect, text_map
-from tests.rooms import rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -13,8 +13,8 @@ import pytest
 
 from stentor.cli.exit_codes import CONFIGURATION
 from tests.poison.stentor_poison import POISON
-from tests.rooms import ROOMS, Rooms, rooms_apart
-from tests.stack import eventually
+from tests.support.stacks.rooms import ROOMS, Rooms, rooms_apart
+from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 

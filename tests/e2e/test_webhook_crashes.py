@@ -22,10 +22,10 @@ from stentor.settings import Settings
 from stentor.webhooks.store import WebhookStore
 from stentor.webhooks.webhook import Endpoint, new_endpoint_id
 from tests.conftest import Measured
-from tests.integration.test_webhooks_storm import Moody, percentile, settle
-from tests.receivers import LOOPBACK, Handler, Received, Receiver, receiver
-from tests.rooms import Rooms, rooms_apart
-from tests.stack import Stack, eventually
+from tests.integration.worker.webhooks.test_webhooks_storm import Moody, percentile, settle
+from tests.support.servers.receivers import LOOPBACK, Handler, Received, Receiver, receiver
+from tests.support.stacks.rooms import Rooms, rooms_apart
+from tests.support.stacks.stack import Stack, eventually
 
 pytestmark = pytest.mark.faults
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from stentor.settings import Settings
-from tests.device import Bench
-from tests.factories import ToneEngine
+from tests.support.speech.factories import ToneEngine
+from tests.support.work.device import Bench
 from worker.process.blackbox import BlackBox
 
 
