@@ -23,7 +23,7 @@ LEFT_OVER: Final = 1e-6
 def non_negative(gram: Matrix, moments: Sequence[float]) -> tuple[float, ...]:
     """The coefficients, none below 0, that fit best; where several sets do, one of those."""
     scales = _scales(gram)
-    scaled, wanted = _scaled(gram, scales), [_over(m, s) for m, s in zip(moments, scales, strict=True)]
+    scaled, wanted = _scale_rows(gram, scales), [_over(m, s) for m, s in zip(moments, scales, strict=True)]
     best, least = [0.0] * len(moments), 0.0
     for count in range(1, len(moments) + 1):
         for columns in itertools.combinations(range(len(moments)), count):
@@ -46,13 +46,13 @@ def determines(gram: Matrix, weights: Sequence[float]) -> bool:
         return False
     wanted = [_over(weight, scale) for weight, scale in zip(weights, scales, strict=True)]
     size = math.sqrt(sum(value * value for value in wanted)) or 1.0
-    left = _eliminated(_scaled(gram, scales), [value / size for value in wanted])[1]
+    left = _eliminate(_scale_rows(gram, scales), [value / size for value in wanted])[1]
     return max((abs(value) for value in left), default=0.0) <= LEFT_OVER
 
 
 def _solve(gram: Matrix, wanted: Sequence[float]) -> list[float] | None:
     """The solution of ``gram x = wanted``; None when the columns are not independent."""
-    steps, left = _eliminated(gram, wanted)
+    steps, left = _eliminate(gram, wanted)
     if left:
         return None
     found = [0.0] * len(wanted)
@@ -61,7 +61,7 @@ def _solve(gram: Matrix, wanted: Sequence[float]) -> list[float] | None:
     return found
 
 
-def _eliminated(gram: Matrix, wanted: Sequence[float]) -> tuple[list[tuple[int, list[float], float]], list[float]]:
+def _eliminate(gram: Matrix, wanted: Sequence[float]) -> tuple[list[tuple[int, list[float], float]], list[float]]:
     """Gauss's steps as (pivot, row, value), the largest diagonal first, and what is wanted of the rows left over.
 
     Rows are left over that depend on the others.
@@ -87,7 +87,7 @@ def _scales(gram: Matrix) -> list[float]:
     return [math.sqrt(gram[i][i]) for i in range(len(gram))]
 
 
-def _scaled(gram: Matrix, scales: Sequence[float]) -> list[list[float]]:
+def _scale_rows(gram: Matrix, scales: Sequence[float]) -> list[list[float]]:
     return [[_over(_over(value, scales[i]), scales[j]) for j, value in enumerate(row)] for i, row in enumerate(gram)]
 
 

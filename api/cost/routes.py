@@ -7,9 +7,10 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.cost.report import Prices, report
+from api.cost.figures import Prices
+from api.cost.report import report
 from api.cost.schemas import CostOut, CostQuery
-from api.cost.usage import days
+from api.cost.usage import period
 from api.http.auth import scoped
 from api.services import services
 from stentor.owners.access import ADMIN
@@ -17,14 +18,14 @@ from stentor.owners.access import ADMIN
 blueprint = APIBlueprint(
     "cost", __name__, url_prefix="/v1/cost", abp_tags=[Tag(name="cost")], abp_security=[{"key": []}]
 )
-# It tells of all owners.
+# The report shows all owners.
 blueprint.before_request(scoped(read=ADMIN))
 
 
 @blueprint.get("", responses={200: CostOut})
 def get_cost(query: CostQuery) -> dict[str, Any]:
-    """What all devices did, took and cost, by day, by device and by key, and what each trick saved."""
-    since, until = days(query)
+    """Show what all devices did, used and cost by day, device and key, and what each measure saved."""
+    since, until = period(query)
     made = report(
         services().bill.days(since=since, until=until),
         services().usage.of_all(since=since, until=until, known=services().key_store.list()),

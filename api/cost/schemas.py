@@ -1,139 +1,31 @@
-"""The bill as it goes out over HTTP."""
+"""The cost report in HTTP responses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from api.cost.report import J_PER_KWH, S_PER_H, CostReport, DeviceCost, Figures, Prices
-from api.cost.savings import FORMULAS, Saved
+from api.cost.figures import Figures, Prices
+from api.cost.figures_schemas import FiguresOut, Rounded, SecondsOut, WattsOut, figures_out
+from api.cost.report import CostReport, DeviceCost
+from api.cost.savings import FORMULAS
 from api.cost.usage import DaysQuery
 from stentor.bill import SLOT_S, STATES, Record
 
-#: To the millisecond, or the thousandth of a joule: more than clocks and counters know.
-Rounded = Annotated[float, AfterValidator(lambda value: round(value, 3))]
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class CostQuery(DaysQuery):
-    """Which days, both included, in UTC, and at which prices."""
+    """The period in UTC, first and last day included, and the prices."""
 
-    price_kwh: Price | None = Field(None, description="What a kWh costs; `STENTOR_PRICE_KWH` if absent.")
+    price_kwh: Price | None = Field(None, description="Price of one kWh. Default: `STENTOR_PRICE_KWH`.")
     price_gpu_hour: Price | None = Field(
-        None, description="What an hour of a GPU costs; `STENTOR_PRICE_GPU_HOUR` if absent."
+        None, description="Price of one GPU hour, in the same currency. Default: `STENTOR_PRICE_GPU_HOUR`."
     )
-    slots: bool = Field(False, description="Tell the last of these days by ten minutes, too.")
-
-
-class SecondsOut(BaseModel):
-    """Time of devices by what they did."""
-
-    busy: Rounded = Field(description="In forward passes.")
-    idle: Rounded = Field(description="A model on the device and nothing to speak, at normal clocks.")
-    idle_low: Rounded = Field(description="The same at low clocks.")
-    unloaded: Rounded = Field(description="No model on the device, at normal clocks.")
-    unloaded_low: Rounded = Field(description="The same at low clocks.")
-    starting: Rounded = Field(description="Loading a model, or failing to.")
-    unknown: Rounded = Field(description="The scheduler was away, or a process ended in the middle of a pass.")
-
-
-class JoulesOut(BaseModel):
-    """Energy by what devices did. `null`: no energy was measured, or not so that it can be told apart."""
-
-    busy: Rounded | None
-    idle: Rounded | None
-    idle_low: Rounded | None
-    unloaded: Rounded | None
-    unloaded_low: Rounded | None
-    starting: Rounded | None
-    unknown: Rounded | None
-
-
-class WattsOut(BaseModel):
-    """Mean power of a device by what it did, as measured over the period; `reasons` says why one is `null`."""
-
-    busy: Rounded | None
-    idle: Rounded | None
-    idle_low: Rounded | None
-    unloaded: Rounded | None
-    unloaded_low: Rounded | None
-    starting: Rounded | None
-    reasons: dict[str, str]
-
-
-class EnergyOut(BaseModel):
-    """Energy, and what it costs."""
-
-    energy_j: Rounded | None
-    kwh: float | None
-    energy_money: float | None
-
-    @classmethod
-    def of(cls, energy_j: float | None, prices: Prices) -> EnergyOut:
-        """That many joules."""
-        return cls(energy_j=energy_j, **_energy(energy_j, prices))
-
-
-class SavedOut(EnergyOut):
-    """What one trick saved; below 0 it cost more than it saved."""
-
-    device_s: Rounded | None = Field(description="Device time that was free for something else.")
-    device_money: float | None = Field(description="What it costs; saved only if somebody else had the GPU then.")
-    reason: str = Field(description="Why something is `null`, or what of the time it leaves out.")
-
-    @classmethod
-    def of_trick(cls, saved: Saved, prices: Prices, gpu_share: float) -> SavedOut:
-        """What that trick saved on devices that have such a share of their GPUs."""
-        known = saved.device_s is not None and prices.gpu_hour is not None
-        return cls(
-            energy_j=saved.energy_j,
-            **_energy(saved.energy_j, prices),
-            device_s=saved.device_s,
-            device_money=(saved.device_s or 0.0) * gpu_share / S_PER_H * (prices.gpu_hour or 0.0) if known else None,
-            reason=saved.reason,
-        )
-
-
-class SavingsOut(BaseModel):
-    """What each trick saved, and all of them: `always_on` less what was used. `formulas` says how it is reckoned."""
-
-    clocks: SavedOut
-    unloading: SavedOut
-    merging: SavedOut
-    total: EnergyOut
-
-
-class FiguresOut(EnergyOut):
-    """What devices did, took and cost. What cannot be known is `null`, and `reasons` says why."""
-
-    device_s: Rounded = Field(description="Time for which there was a device; all of `seconds`.")
-    gpu_s: Rounded = Field(description="The same of GPUs: devices on one GPU share its time, and its price.")
-    seconds: SecondsOut
-    energy_s: Rounded = Field(description="Time whose energy was measured.")
-    energy_from: Literal["counter", "samples", "both"] | None = Field(
-        description="The GPU's own counter of energy, or samples of its power."
-    )
-    energy_by_state_j: JoulesOut
-    audio_s: Rounded
-    audio_hours: float
-    batches: int
-    rows: int
-    characters: int | None = Field(description="Submitted, by all keys; of all devices together only.")
-    j_per_audio_hour: Rounded | None
-    j_per_million_characters: Rounded | None
-    device_money: float | None
-    money: float | None
-    savings: SavingsOut
-    always_on: EnergyOut
-    reasons: dict[str, str]
-
-    @classmethod
-    def of_figures(cls, figures: Figures, prices: Prices) -> FiguresOut:
-        """These figures."""
-        return cls.model_validate(_figures(figures, prices))
+    slots: bool = Field(False, description="Also return the last day in slots of ten minutes.")
 
 
 class DayCostOut(FiguresOut):
@@ -143,7 +35,7 @@ class DayCostOut(FiguresOut):
 
 
 class CurveOut(BaseModel):
-    """What passes of a model take: `fixed_s + per_longest_s x longest row + per_padded_s x padded cost`."""
+    """Duration of a pass of a model: `fixed_s + per_longest_s x longest row + per_padded_s x padded cost`."""
 
     model: str
     passes: int
@@ -151,12 +43,12 @@ class CurveOut(BaseModel):
     fixed_s: float | None
     per_longest_s: float | None
     per_padded_s: float | None
-    saved_s: Rounded | None = Field(description="How much longer its rows would have taken alone.")
-    reason: str = Field(description="Why that is `null`.")
+    saved_s: Rounded | None = Field(description="How much longer its rows would have taken one by one.")
+    reason: str = Field(description="Why `saved_s` is `null`.")
 
 
 class DeviceCostOut(FiguresOut):
-    """One device over the period, and day by day."""
+    """One device in the whole period and by day."""
 
     id: str
     watts: WattsOut
@@ -165,10 +57,10 @@ class DeviceCostOut(FiguresOut):
 
     @classmethod
     def of_device(cls, device: DeviceCost, prices: Prices) -> DeviceCostOut:
-        """That device."""
+        """The device at these prices."""
         return cls.model_validate(
             {
-                **_figures(device.figures, prices),
+                **figures_out(device.figures, prices),
                 "id": device.id,
                 "watts": {**device.watts.by_state, "reasons": dict(device.watts.reasons)},
                 "curves": [CurveOut.model_validate(curve, from_attributes=True) for curve in device.curves],
@@ -178,11 +70,11 @@ class DeviceCostOut(FiguresOut):
 
 
 class KeyCostOut(BaseModel):
-    """What one key used, and its share of the money: that of the device seconds."""
+    """What one key used, and its share of the money, which is its share of the device seconds."""
 
     owner: str
     key_id: str
-    key_name: str = Field(description="Empty for a key that was revoked.")
+    key_name: str = Field(description="Empty for a revoked key.")
     characters: int
     audio_s: Rounded
     device_s: Rounded
@@ -203,7 +95,7 @@ class SlotOut(BaseModel):
 
     @classmethod
     def of(cls, record: Record) -> SlotOut:
-        """That record of ten minutes."""
+        """The record of ten minutes."""
         amounts, midnight = record.amounts, datetime(record.date.year, record.date.month, record.date.day, tzinfo=UTC)
         energy_s = amounts.get("counter_s", 0.0) + amounts.get("samples_s", 0.0)
         energy_j = amounts.get("energy_j", 0.0) if energy_s > 0 else None
@@ -222,22 +114,24 @@ class SlotOut(BaseModel):
 
 
 class CostOut(BaseModel):
-    """What speech cost, and what was saved. Money is in the currency of the prices."""
+    """What speech cost and what was saved. Money is in the currency of the prices."""
 
     since: date
     until: date
     price_kwh: float | None
     price_gpu_hour: float | None
     total: FiguresOut
-    days: list[DayCostOut] = Field(description="All devices together, oldest first; days without any are left out.")
+    days: list[DayCostOut] = Field(
+        description="All devices together, oldest day first; days without devices are left out."
+    )
     devices: list[DeviceCostOut]
     keys: list[KeyCostOut]
-    formulas: dict[str, str] = Field(description="How the savings are reckoned, in words.")
-    slots: list[SlotOut] | None = Field(description="With `slots=true`; those of the last 35 days are kept.")
+    formulas: dict[str, str] = Field(description="How the savings are computed, in words.")
+    slots: list[SlotOut] | None = Field(description="Only with `slots=true`. Slots are kept for 35 days.")
 
     @classmethod
     def of(cls, report: CostReport, slots: list[Record] | None) -> CostOut:
-        """That report, with the records of ten minutes if they are wanted."""
+        """The report, with the records of ten minutes if requested."""
         return cls.model_validate(
             {
                 "since": report.since,
@@ -255,41 +149,4 @@ class CostOut(BaseModel):
 
 
 def _days(days: Mapping[date, Figures], prices: Prices) -> list[DayCostOut]:
-    return [DayCostOut.model_validate({**_figures(figures, prices), "date": day}) for day, figures in days.items()]
-
-
-def _energy(energy_j: float | None, prices: Prices) -> dict[str, float | None]:
-    kwh = None if energy_j is None else energy_j / J_PER_KWH
-    return {"kwh": kwh, "energy_money": None if kwh is None or prices.kwh is None else kwh * prices.kwh}
-
-
-def _figures(figures: Figures, prices: Prices) -> dict[str, object]:
-    savings = figures.savings
-    gpu_share = figures.gpu_s / figures.device_s if figures.device_s else 1.0
-    return {
-        "energy_j": figures.energy_j,
-        **_energy(figures.energy_j, prices),
-        "device_s": figures.device_s,
-        "gpu_s": figures.gpu_s,
-        "seconds": figures.seconds,
-        "energy_s": figures.energy_s,
-        "energy_from": figures.energy_from,
-        "energy_by_state_j": figures.energy_by_state_j,
-        "audio_s": figures.audio_s,
-        "audio_hours": figures.audio_s / S_PER_H,
-        "batches": figures.batches,
-        "rows": figures.rows,
-        "characters": figures.characters,
-        "j_per_audio_hour": figures.j_per_audio_hour,
-        "j_per_million_characters": figures.j_per_million_characters,
-        "device_money": figures.device_money,
-        "money": figures.money,
-        "savings": {
-            "clocks": SavedOut.of_trick(savings.clocks, prices, gpu_share),
-            "unloading": SavedOut.of_trick(savings.unloading, prices, gpu_share),
-            "merging": SavedOut.of_trick(savings.merging, prices, gpu_share),
-            "total": EnergyOut.of(savings.energy_j, prices),
-        },
-        "always_on": EnergyOut.of(figures.always_on_j, prices),
-        "reasons": figures.reasons,
-    }
+    return [DayCostOut.model_validate({**figures_out(figures, prices), "date": day}) for day, figures in days.items()]

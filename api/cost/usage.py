@@ -1,4 +1,4 @@
-"""`/v1/usage`: what the owner's keys used, per key and day."""
+"""`/v1/usage`: what the owner's keys used, by key and day."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.services import services
 from stentor.days import USAGE_KEPT_DAYS
 from stentor.owners.usage import Usage, today
 
-#: Days that are told when nobody says since when: today and the 29 before.
+#: Length of the period if the request does not set its begin: today and the 29 days before.
 DEFAULT_DAYS = 30
 
 blueprint = APIBlueprint(
@@ -24,32 +24,32 @@ blueprint = APIBlueprint(
 blueprint.before_request(scoped())
 
 
-def _written_out(value: Any) -> Any:
-    """Pydantic takes a number for seconds since the epoch; JSON Schema knows only dates."""
+def _require_iso_date(value: Any) -> Any:
+    """The value; pydantic alone would also accept seconds since the epoch."""
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-        raise ValueError("a date is wanted, as 2026-11-25")
+        raise ValueError("This is not a date. Write it as 2026-11-25.")
     return value
 
 
-Day = Annotated[date, BeforeValidator(_written_out)]
+Day = Annotated[date, BeforeValidator(_require_iso_date)]
 
 
 class DaysQuery(BaseModel):
-    """Which days, both included, in UTC."""
+    """The period in UTC, first and last day included."""
 
     model_config = ConfigDict(extra="forbid")
 
-    since: Day | None = Field(None, description="The first day; 29 days before the last if absent.")
-    until: Day | None = Field(None, description="The last day; today if absent.")
+    since: Day | None = Field(None, description="The first day. Default: 29 days before the last.")
+    until: Day | None = Field(None, description="The last day. Default: today.")
 
 
 class AmountsOut(BaseModel):
-    """How much was used."""
+    """What was used."""
 
-    jobs: int = Field(description="Jobs that succeeded, cached ones among them.")
-    characters: int = Field(description="Characters that were submitted.")
+    jobs: int = Field(description="Succeeded jobs, including cached ones.")
+    characters: int = Field(description="Submitted characters.")
     audio_s: float
-    device_s: float = Field(description="Time of devices; a cached job takes none.")
+    device_s: float = Field(description="Device time; a cached job uses none.")
 
 
 class DayUsageOut(AmountsOut):
@@ -57,11 +57,11 @@ class DayUsageOut(AmountsOut):
 
     date: date
     key_id: str
-    key_name: str = Field(description="Empty for a key that was revoked.")
+    key_name: str = Field(description="Empty for a revoked key.")
 
 
 class UsageOut(BaseModel):
-    """What the owner's keys used, oldest day first; days without any are left out."""
+    """What the owner's keys used, oldest day first; days without use are left out."""
 
     usage: list[DayUsageOut]
     totals: AmountsOut
@@ -69,21 +69,20 @@ class UsageOut(BaseModel):
 
 @blueprint.get("", responses={200: UsageOut})
 def get_usage(query: DaysQuery) -> dict[str, Any]:
-    """What your keys used, per key and day: characters, audio, time of devices."""
-    since, until = days(query)
+    """Show what your keys used by key and day: characters, audio, device time."""
+    since, until = period(query)
     found = services().usage.of(owner(), since=since, until=until, known=services().key_store.list())
-    return UsageOut(usage=[_out(usage) for usage in found], totals=_totals(found)).model_dump(mode="json")
+    return UsageOut(usage=[_day_usage(usage) for usage in found], totals=_totals(found)).model_dump(mode="json")
 
 
-def days(query: DaysQuery) -> tuple[date, date]:
-    """The first and the last day that are asked for, as far as something can be known of them."""
+def period(query: DaysQuery) -> tuple[date, date]:
+    """The first and the last day of the query, limited to the days for which records can exist."""
     until = query.until or today()
     since = query.since or date.fromordinal(max(1, until.toordinal() - DEFAULT_DAYS + 1))
-    # Nothing is known of days before, and nothing can be of days to come.
     return max(since, today() - timedelta(days=USAGE_KEPT_DAYS - 1)), min(until, today())
 
 
-def _out(usage: Usage) -> DayUsageOut:
+def _day_usage(usage: Usage) -> DayUsageOut:
     return DayUsageOut.model_validate(usage, from_attributes=True)
 
 

@@ -15,7 +15,8 @@ from typing import Final
 
 import redis
 
-from api.cost.report import CostReport, Prices, report
+from api.cost.figures import Prices
+from api.cost.report import CostReport, report
 from api.cost.schemas import CostOut
 from scheduler.ticks import Scheduler
 from stentor.bill import BillStore

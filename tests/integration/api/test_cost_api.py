@@ -72,7 +72,7 @@ def test_prices_are_those_of_the_settings_unless_others_are_asked_for(
     cost = asked.get("/v1/cost", headers=headers).get_json()
     assert (cost["price_kwh"], cost["price_gpu_hour"]) == (0.4, None)
     assert cost["total"]["money"] == pytest.approx(cost["total"]["kwh"] * 0.4)
-    assert cost["total"]["reasons"]["device_money"] == "nobody said what an hour of a GPU costs"
+    assert cost["total"]["reasons"]["device_money"] == "no GPU price is set (STENTOR_PRICE_GPU_HOUR)"
     assert asked.get("/v1/cost?price_kwh=0", headers=headers).get_json()["price_kwh"] == 0
 
 

@@ -11,7 +11,8 @@ import redis
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from api.cost.report import Prices, report
+from api.cost.figures import Prices
+from api.cost.report import report
 from scheduler.bill.energy import FLUSH_EVERY_S, Meter
 from scheduler.policy import Clocks
 from stentor.bill import ADDED, OVERTAKEN, THERE, BillStore, Charge

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.cost.curves import MIN_PASSES
+from api.cost.figures import Prices
 from api.cost.fitting import determines, non_negative
-from api.cost.report import CostReport, Prices, report
-from api.cost.savings import LEAST_PASSES
+from api.cost.report import CostReport, report
 from stentor.bill import STATES, UNKNOWN, Record
 from stentor.devices.passes import NAMES, added, sums_of
 from stentor.owners.usage import Usage
@@ -143,7 +144,7 @@ def test_a_moment_of_low_clocks_that_was_no_whole_tick_leaves_the_rest_known() -
     moment |= {"mixed_s:idle_low": 0.5, "mixed_s:busy": 0.5, "mixed_j": 0.5 * 60 + 0.5 * 300}
     (device,) = bill(a_record(moment)).devices
     assert device.watts.by_state["idle_low"] is None
-    assert device.watts.reasons["idle_low"].endswith("so short a time counts as idle")
+    assert device.watts.reasons["idle_low"].endswith("such a short time counts as idle")
     assert device.watts["busy"] == pytest.approx(300)
     assert device.figures.savings.clocks.energy_j == 0
     assert device.figures.savings.merging.energy_j == pytest.approx(SAVED_S * 240)
@@ -157,10 +158,10 @@ def test_what_was_never_measured_is_unknown_and_says_why() -> None:
     figures = device.figures
     assert (figures.energy_j, figures.j_per_audio_hour, figures.energy_money, figures.money) == (None, None, None, None)
     assert figures.device_money == pytest.approx((BUSY_S + 1500) / 3600 * 1.5)
-    assert figures.reasons["energy_j"] == "no energy was measured: there is no NVML, or it does not tell"
+    assert figures.reasons["energy_j"] == "no energy was measured: NVML is missing or does not report it"
     assert set(figures.energy_by_state_j.values()) == {None}
     assert (figures.savings.unloading.energy_j, figures.savings.unloading.device_s) == (None, 500)
-    assert figures.savings.unloading.reason == "of 500 s of it the energy was measured in 0 s"
+    assert figures.savings.unloading.reason == "energy was measured in 0 of 500 s"
     assert figures.savings.merging.energy_j is None
     assert figures.savings.merging.device_s == pytest.approx(SAVED_S)
     assert "no energy was measured on this device" in figures.savings.merging.reason
@@ -174,7 +175,7 @@ def test_what_was_measured_in_part_is_told_with_how_much_of_it() -> None:
     cost = bill(a_record(half))
     figures = cost.devices[0].figures
     assert figures.energy_j == bill(a_record(WHOLE_DAY)).total.energy_j
-    told = f"it was measured in {14_710 + BUSY_S:,.0f} of {28_710 + BUSY_S:,.0f} s"
+    told = f"energy was measured in {14_710 + BUSY_S:,.0f} of {28_710 + BUSY_S:,.0f} s"
     assert figures.reasons == {"energy_j": told}
     assert cost.total.reasons == {"energy_j": f"{GPU}: {told}"}
     assert bill(a_record({**WHOLE_DAY, "s:unknown": 100.0})).total.reasons == {}
@@ -209,8 +210,8 @@ def test_without_a_price_there_is_no_money(prices: Prices, known: tuple[bool, ..
     ("passes", "saved", "why"),
     [
         ([[10], [20], [30]] * 5, 0.0, ""),
-        ([[10, 10], [20]], None, "2 passes are too few for a curve; 10 are wanted"),
-        ([[10, 10]] * 20, None, "its passes were too much alike to tell what a row alone takes"),
+        ([[10, 10], [20]], None, "2 passes are too few for a curve; it needs 10"),
+        ([[10, 10]] * 20, None, "its passes were too similar to compute how long one row takes alone"),
         # Rows all alike, passes not: what is fixed and what goes by the longest row are one, and that one is known.
         ([[10] * 2, [10] * 4] * 10, pytest.approx(10 * (1 + 3) * (0.1 + 0.01 * 10)), ""),
     ],
@@ -232,8 +233,8 @@ def test_a_device_that_was_never_idle_cannot_say_what_idling_takes() -> None:
     (device,) = bill(a_record({**pure({"busy": BUSY_S}), **SPOKEN})).devices
     assert device.watts.reasons["idle"] == "the device was never idle"
     assert device.figures.savings.merging.energy_j is None
-    assert device.figures.savings.merging.reason == "the power of idle is not known: the device was never idle"
-    assert device.figures.reasons["always_on_j"] == "not all savings are known"
+    assert device.figures.savings.merging.reason == "the power of idle is unknown: the device was never idle"
+    assert device.figures.reasons["always_on_j"] == "some savings are unknown"
 
 
 def test_starting_is_no_price_of_unloading_where_nothing_was_unloaded() -> None:
@@ -269,7 +270,7 @@ def test_keys_share_the_money_by_what_they_used_of_devices() -> None:
 def test_of_a_period_without_devices_nothing_is_known() -> None:
     cost = bill(usage={})
     assert (cost.total.energy_j, cost.total.money, cost.total.device_s) == (None, None, 0)
-    assert cost.total.reasons["energy_j"] == "there was no device"
+    assert cost.total.reasons["energy_j"] == "no device was running"
     assert (cost.days, cost.devices, cost.keys) == ({}, [], [])
 
 
@@ -304,7 +305,7 @@ def days(draw: st.DrawFn) -> dict[str, float]:
         amounts |= {f"mixed_s:{state}": spent_s, f"s:{state}": amounts[f"s:{state}"] + spent_s}
     amounts |= {"mixed_j": mixed_j, "energy_j": amounts["energy_j"] + mixed_j}
     amounts["counter_s"] += sum(mixed.values())
-    rows = draw(st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=8), min_size=LEAST_PASSES, max_size=30))
+    rows = draw(st.lists(st.lists(st.integers(1, 500), min_size=1, max_size=8), min_size=MIN_PASSES, max_size=30))
     curve = draw(st.tuples(st.floats(0, 1), st.floats(0, 0.1), st.floats(0, 0.01)))
     spoken = of_passes(rows, fixed=curve[0], longest=curve[1], padded=curve[2])
     return {**amounts, **spoken, "audio_s": draw(SPANS)}
@@ -316,7 +317,7 @@ def test_what_was_saved_is_always_on_less_what_was_used(amounts: dict[str, float
     figures, saved = device.figures, device.figures.savings
     parts = [saved.clocks.energy_j, saved.unloading.energy_j, saved.merging.energy_j]
     if figures.always_on_j is None:
-        # The passes were too much alike; nothing else can be unknown here.
+        # The passes were too similar; nothing else can be unknown here.
         assert parts[2] is None
         assert None not in parts[:2]
         return
