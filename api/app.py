@@ -30,7 +30,7 @@ from stentor import log
 from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
 from stentor.settings import Settings
 
-#: The page at `/docs` without what would call out: fonts, telemetry, chats, clients in the cloud.
+#: The page at `/docs` without anything that calls other servers: fonts, telemetry, chats, cloud clients.
 SCALAR = {
     "telemetry": False,
     "withDefaultFonts": False,
@@ -41,40 +41,40 @@ SCALAR = {
     "authentication": {"preferredSecurityScheme": "key"},
     "metaData": {"title": "Stentor"},
 }
-#: Endpoints whose body may be left out.
+#: Endpoints whose body is optional.
 BODY_OPTIONAL = frozenset({"catalogue.unload_device", "catalogue.load_device"})
-#: And the browser sees to it. The page's script needs `eval` and styles of its own.
+#: The browser enforces that the page calls no other server. Its script needs `eval` and inline styles.
 PAGE_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 
 
 class JsonRequest(Request):
-    """A request whose body is a JSON object or is refused by name, whoever asks for it and however silently."""
+    """A request whose body must be a JSON object, even where Flask would ignore an invalid one."""
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
         """The body as an object.
 
         Raises:
-            ContentTypeUnsupported, JsonInvalid, FieldInvalid: it is something else.
+            ContentTypeUnsupported, JsonInvalid, FieldInvalid: the body is not a JSON object.
         """
         if self.endpoint in BODY_OPTIONAL and not self.mimetype and not self.get_data(cache=cache):
             return {}
         if not self.is_json:
             raise ContentTypeUnsupported(
-                f"the body is {self.mimetype or 'of no content type'}; application/json is wanted"
+                f"The content type is {self.mimetype or 'missing'}. This endpoint accepts application/json."
             )
         try:
             body = self.json_module.loads(self.get_data(cache=cache))
         except RequestEntityTooLarge:
             raise
         except (ValueError, RecursionError) as exc:
-            raise JsonInvalid(f"the body is not JSON: {exc}") from exc
+            raise JsonInvalid(f"The body is not JSON: {exc}.") from exc
         if not isinstance(body, dict):
-            raise FieldInvalid(f"the body is a JSON {type(body).__name__}; an object is wanted")
+            raise FieldInvalid(f"The body is a JSON {type(body).__name__}. Send a JSON object.")
         return body
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
-    """The API as a WSGI app; settings come from the environment unless they are given."""
+    """The API as a WSGI app; without ``settings`` it reads the environment."""
     settings = settings or Settings.from_environ(os.environ)
     log.configure(settings, room="api")
     app = OpenAPI(
@@ -82,7 +82,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         info=Info(
             title="Stentor",
             version=importlib.metadata.version("stentor"),
-            description="Batch text-to-speech: submit texts, and fetch the audio when it is spoken.",
+            description="Batch text-to-speech: submit texts, and fetch the audio when it is ready.",
         ),
         security_schemes={"key": {"type": "http", "scheme": "bearer"}},
         validation_error_callback=problems.from_pydantic,
@@ -104,17 +104,17 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     return app
 
 
-def _keep_to_ourselves(response: Response) -> Response:
+def _restrict_page(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return response
 
 
 def _add_docs(app: OpenAPI, settings: Settings) -> None:
-    """`/openapi.json`, and a page at `/docs` that is drawn from it by files of our own, none from elsewhere."""
+    """Add `/openapi.json`, and a page at `/docs` that is rendered from it with files of this package only."""
     described = openapi.describe(app.api_doc, settings)
     app.config["SCALAR_CONFIG"] = SCALAR
     pages = RegisterPlugin.register(doc_url="../openapi.json")
-    pages.after_request(_keep_to_ourselves)
+    pages.after_request(_restrict_page)
     app.register_blueprint(pages, url_prefix="/docs")
 
     @app.route("/openapi.json")

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: is the process there, and would a text that is sent now be spoken now."""
+"""`/healthz` and `/readyz`: whether the process answers, and whether a text sent now would be spoken now."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ blueprint = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 @blueprint.get("/healthz", responses={200: HealthOut})
 def healthz(query: NoQuery) -> dict[str, Any]:
-    """Answer, and ask nobody."""
+    """Answer without asking other services."""
     return HealthOut().model_dump(mode="json")
 
 
 @blueprint.get("/readyz", responses={200: ReadyOut, 503: ReadyOut})
 def readyz(query: NoQuery) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Ask Redis, S3 and the devices."""
+    """Check Redis, S3 and the devices."""
     checks = {"redis": _check(_redis), "storage": _check(_storage), "device": _check(_device)}
     ready = all(check.ok for check in checks.values())
     headers = {} if ready else {"Retry-After": f"{UnavailableError.retry_after_s:.0f}"}

@@ -1,4 +1,4 @@
-"""What the endpoints work with: made once per process by the factory, found through the current app."""
+"""What the endpoints use: created once per process by the factory, found through the current app."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import redis
 from flask import current_app
 
-from api.http.idempotency_records import Records
+from api.http.idempotency_records import IdempotencyStore
 from api.http.key_memory import KeyMemory
 from api.http.outcomes import Outcomes
 from api.http.rate_counter import RateCounter
@@ -28,14 +28,13 @@ from stentor.voices.directory import VoiceDirectory
 from stentor.voices.recording_store import RecordingStore
 from stentor.webhooks.store import WebhookStore
 
-#: Seconds until Redis's answer is given up, twice before a request is refused: whoever asks waits no longer than 8 s
-#: to be told that Redis hangs.
+#: Timeout of one attempt to reach Redis, in seconds. There are two, so a request is refused after 8 s if Redis hangs.
 ANSWER_TIMEOUT_S = 4.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Services:
-    """Everything behind the endpoints."""
+    """The stores and clients behind the endpoints."""
 
     settings: Settings
     client: redis.Redis
@@ -55,13 +54,13 @@ class Services:
     rates: RateCounter
     usage: UsageStore
     bill: BillStore
-    idempotency: Records
+    idempotency: IdempotencyStore
     outcomes: Outcomes
     webhooks: WebhookStore
 
     @classmethod
     def connect(cls, settings: Settings) -> Services:
-        """Services on the settings' Redis and S3; nothing is sent before the first request needs it."""
+        """Services that use the Redis and S3 of the settings; they connect when the first request needs it."""
         client = connect(settings, retries=1, answer_timeout_s=ANSWER_TIMEOUT_S)
         storage = Storage(settings)
         key_store = KeyStore(client)
@@ -85,7 +84,7 @@ class Services:
             rates=RateCounter(client),
             usage=UsageStore(client),
             bill=BillStore(client),
-            idempotency=Records(client, keep_s=settings.idempotency_s),
+            idempotency=IdempotencyStore(client, keep_s=settings.idempotency_s),
             outcomes=Outcomes(client),
             webhooks=WebhookStore(client, keep_s=settings.webhook_keep_s),
         )

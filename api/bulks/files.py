@@ -24,7 +24,7 @@ from api.bulks.schemas import (
     RowPageOut,
 )
 from api.bulks.view import base_url, shown
-from api.http.auth import owner, scoped
+from api.http.auth import authorize, owner
 from api.jobs.schemas import ErrorOut, NoQuery
 from api.services import services
 from stentor.bulks import bulk as bulks
@@ -39,7 +39,7 @@ SCAN_CHUNKS = 20
 blueprint = APIBlueprint(
     "bulk_files", __name__, url_prefix="/v1/bulks", abp_tags=[Tag(name="bulks")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 @blueprint.get("/<bulk_id>/rows", responses={200: RowPageOut})

@@ -23,7 +23,7 @@ from api.bulks.schemas import (
 )
 from api.bulks.view import Around, base_url, shown
 from api.http import problems
-from api.http.auth import key, owner, scoped
+from api.http.auth import authorize, key, owner
 from api.http.idempotency import new_id
 from api.http.limits import limits_of
 from api.http.uploads import expect_file
@@ -54,7 +54,7 @@ Fields = TypeVar("Fields", bound=BulkFields)
 blueprint = APIBlueprint(
     "bulks", __name__, url_prefix="/v1/bulks", abp_tags=[Tag(name="bulks")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 @blueprint.before_request

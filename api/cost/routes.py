@@ -11,7 +11,7 @@ from api.cost.figures import Prices
 from api.cost.report import report
 from api.cost.schemas import CostOut, CostQuery
 from api.cost.usage import period
-from api.http.auth import scoped
+from api.http.auth import authorize
 from api.services import services
 from stentor.owners.access import ADMIN
 
@@ -19,7 +19,7 @@ blueprint = APIBlueprint(
     "cost", __name__, url_prefix="/v1/cost", abp_tags=[Tag(name="cost")], abp_security=[{"key": []}]
 )
 # The report shows all owners.
-blueprint.before_request(scoped(read=ADMIN))
+blueprint.before_request(authorize(read=ADMIN))
 
 
 @blueprint.get("", responses={200: CostOut})

@@ -10,7 +10,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.http.auth import owner, scoped
+from api.http.auth import authorize, owner
 from api.services import services
 from stentor.days import USAGE_KEPT_DAYS
 from stentor.owners.usage import Usage, today
@@ -21,7 +21,7 @@ DEFAULT_DAYS = 30
 blueprint = APIBlueprint(
     "usage", __name__, url_prefix="/v1/usage", abp_tags=[Tag(name="usage")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 def _require_iso_date(value: Any) -> Any:

@@ -8,7 +8,7 @@ from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from api.devices.view import shown
-from api.http.auth import key, scoped
+from api.http.auth import authorize, key
 from api.jobs.schemas import ClocksWish, DeviceOut, DevicePath, DevicesOut, DeviceWish, NoQuery
 from api.services import services
 from stentor.devices.overrides import AUTO, RESIDENT, UNLOADED
@@ -17,7 +17,7 @@ from stentor.doorbell import BY_PERSON, LOAD, UNLOAD
 from stentor.owners.access import ADMIN
 
 blueprint = APIBlueprint("catalogue", __name__, url_prefix="/v1", abp_security=[{"key": []}])
-blueprint.before_request(scoped(write=ADMIN))
+blueprint.before_request(authorize(write=ADMIN))
 _DEVICES = [Tag(name="devices")]
 
 

@@ -1,4 +1,4 @@
-"""Who sends a request, and what they may: the bearer key, looked up before anything else is read."""
+"""Authentication: the bearer key of a request, its owner and its scopes, checked before the body is read."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from stentor.errors import KeyMissing, ScopeMissing
 from stentor.owners.access import READ, SUBMIT, ApiKey
 
 #: Methods that change nothing.
-_LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def scoped(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
-    """What a blueprint does before each request: find its key, see whether that has the scope, and count.
+def authorize(*, read: str = READ, write: str = SUBMIT) -> Callable[[], None]:
+    """A hook for a blueprint: authenticate each request, check the scope of its key, and count it.
 
-    Requests that only look need the scope ``read``, all others the scope ``write``.
+    Requests that change nothing need the scope ``read``, all others the scope ``write``.
     """
 
     def admit() -> None:
         authenticate()
-        _demand(read if request.method in _LOOKS else write)
+        _require_scope(read if request.method in _READ_METHODS else write)
         count_request(key())
 
     return admit
 
 
 def authenticate() -> None:
-    """Find the request's key; ``key()`` tells it to the endpoint.
+    """Find the request's key; ``key()`` returns it to the endpoint.
 
     Raises:
         KeyMissing: no ``Authorization: Bearer`` header.
-        KeyInvalid: a key that was not given out.
-        KeyExpired: a key whose time is over.
-        RedisUnavailable: nobody can tell.
+        KeyInvalid: the key was never issued, or was revoked.
+        KeyExpired: the key has expired.
+        RedisUnavailable: Redis does not answer.
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise KeyMissing("no API key; it is wanted in the header `Authorization: Bearer <key>`")
+        raise KeyMissing("Missing API key. Send `Authorization: Bearer <key>`.")
     g.api_key = services().api_keys.find(secret.strip())
 
 
@@ -51,13 +51,13 @@ def key() -> ApiKey:
 
 
 def owner() -> str:
-    """Whose request this is."""
+    """The owner of the key."""
     return key().owner
 
 
-def _demand(scope: str) -> None:
+def _require_scope(scope: str) -> None:
     has = key().scopes
     if scope not in has:
         raise ScopeMissing(
-            f"the API key has the scopes {', '.join(has) or 'none'}; {request.method} {request.path} needs {scope!r}"
+            f"{request.method} {request.path} needs the scope {scope!r}. The API key has: {', '.join(has) or 'none'}."
         )

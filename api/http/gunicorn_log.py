@@ -1,4 +1,4 @@
-"""gunicorn's own log lines, as events like all others."""
+"""gunicorn's own log lines as events, like all others."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from stentor.settings import Settings
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
-    """Hands what gunicorn says to the root logger, which is set up with the first line that this process may say."""
+    """Passes gunicorn's lines to the root logger, which it configures before the first line."""
 
     def setup(self, cfg: Any) -> None:
-        """Set it up; ``cfg`` is gunicorn's."""
+        """Configure the loggers; ``cfg`` is gunicorn's configuration."""
         super().setup(cfg)
         log.configure(Settings.from_environ(os.environ), room="api")
-        for said in (self.error_log, self.access_log):
-            said.handlers.clear()
-            said.propagate = True
+        for logger in (self.error_log, self.access_log):
+            logger.handlers.clear()
+            logger.propagate = True
         self.error_log.setLevel(logging.WARNING)

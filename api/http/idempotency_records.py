@@ -1,4 +1,4 @@
-"""Requests that came with an idempotency key, in Redis: who is at it, and what the answer was."""
+"""Requests with an idempotency key, in Redis: whether one is in progress, and the stored response."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LEASE_S: Final = 20.0
 #: How often the sign is given.
 RENEW_S: Final = 5.0
 #: Compressed bytes of an answer that are kept. (A list of 1,000 jobs has 60 kB.) A larger one is made again.
-MOST_BYTES: Final = 2**20
+MAX_BYTES: Final = 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What was answered first."""
+class StoredResponse:
+    """The first response."""
 
     status: int
     content_type: str
@@ -39,18 +39,18 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Begun:
-    """A request that somebody is at; all who try again derive the same ids from ``base``."""
+class IdempotentRequest:
+    """A request with an idempotency key; every attempt derives the same ids from ``base``."""
 
     key: str
     holder: str
     base: ULID
-    #: The first answer, if there was one.
-    answer: Answer | None = None
+    #: The first response, if it is stored.
+    response: StoredResponse | None = None
 
 
-class Records:
-    """The requests of all owners. Safe for threads.
+class IdempotencyStore:
+    """The requests of all owners. Thread-safe.
 
     Raises:
         RedisUnavailable: from ``begin``, when Redis does not answer.
@@ -64,35 +64,37 @@ class Records:
         self._lock = threading.Lock()
         self._renewing = False
 
-    def begin(self, owner: str, name: str, request: str) -> Begun:
-        """Take up the request of this digest that came with the idempotency key ``name``.
+    def begin(self, owner: str, name: str, request: str) -> IdempotentRequest:
+        """Begin the request with this digest and the idempotency key ``name``.
 
         Raises:
-            IdempotencyKeyReused: the key came with another request before.
-            IdempotencyInFlight: somebody is at it.
+            IdempotencyKeyReused: the key was already used for a different request.
+            IdempotencyInFlight: the first request is still being answered.
         """
         key, holder = keys.idempotency(owner, name), secrets.token_hex(8)
         with redis_errors():
             found = self._begin(keys=[key], args=[request, str(ULID()), holder, time.time(), LEASE_S, self._keep_s])
         if found[0] == "other":
-            raise IdempotencyKeyReused("this Idempotency-Key came with another request before; a new one is wanted")
+            raise IdempotencyKeyReused("This Idempotency-Key was already used for a different request. Use a new key.")
         if found[0] == "running":
-            raise IdempotencyInFlight("the first request with this Idempotency-Key is still being answered")
+            raise IdempotencyInFlight(
+                "The first request with this Idempotency-Key is still being answered. Retry in a second."
+            )
         if found[0] == "answered":
-            return Begun(key=key, holder="", base=ULID.from_str(found[1]), answer=_unpacked(*found[2:]))
+            return IdempotentRequest(key=key, holder="", base=ULID.from_str(found[1]), response=_unpack(*found[2:]))
         self._hold(key, holder)
-        return Begun(key=key, holder=holder, base=ULID.from_str(found[1]))
+        return IdempotentRequest(key=key, holder=holder, base=ULID.from_str(found[1]))
 
-    def end(self, begun: Begun, answer: Answer | None) -> None:
-        """Let go of the request; ``answer`` is what who tries again is told, None if it is to be made again.
+    def end(self, begun: IdempotentRequest, response: StoredResponse | None) -> None:
+        """Release the request and store its response; None if the next attempt must carry it out again.
 
-        If Redis is away the request lapses by itself, and making it again makes the same.
+        If Redis is away the request expires by itself, and carrying it out again creates the same things.
         """
         with self._lock:
             self._held.pop(begun.key, None)
         try:
             with redis_errors():
-                self._end(keys=[begun.key], args=[begun.holder, "", *_packed(answer)])
+                self._end(keys=[begun.key], args=[begun.holder, "", *_pack(response)])
         except RedisUnavailable as exc:
             _log.warning("answer_not_remembered", reason=exc.detail)
 
@@ -121,27 +123,27 @@ class Records:
                 _log.warning("request_not_held_on", reason=exc.detail)
 
 
-def _packed(answer: Answer | None) -> list[str | int]:
-    if answer is None:
+def _pack(response: StoredResponse | None) -> list[str | int]:
+    if response is None:
         return []
-    # Text, as everything else in Redis; base64 adds a third to a twentieth.
-    body = gzip.compress(answer.body, compresslevel=1)
-    if len(body) > MOST_BYTES:
+    # Text, like everything else in Redis; base64 adds a third to the compressed twentieth.
+    body = gzip.compress(response.body, compresslevel=1)
+    if len(body) > MAX_BYTES:
         return []
     return [
         "status",
-        answer.status,
+        response.status,
         "content_type",
-        answer.content_type,
+        response.content_type,
         "location",
-        answer.location,
+        response.location,
         "body",
         base64.b64encode(body).decode(),
     ]
 
 
-def _unpacked(status: str, content_type: str, location: str, body: str) -> Answer:
-    return Answer(
+def _unpack(status: str, content_type: str, location: str, body: str) -> StoredResponse:
+    return StoredResponse(
         status=int(status),
         content_type=content_type,
         location=location,

@@ -1,4 +1,4 @@
-"""The keys that requests came with, remembered for a moment: looking each up anew costs a tenth of a submission."""
+"""A short cache of API keys: looking up the key costs a tenth of a submission."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 
 from stentor.owners.access import ApiKey, KeyStore, raise_if_expired
 
-#: How long a key is believed without looking again, in seconds; a revoked one is refused after it at the latest.
-KEYS_GOOD_FOR_S = 1.0
-#: Keys that are remembered; one more, and all are forgotten.
-MOST_KEYS = 10_000
+#: How long a key is used without looking it up again, in seconds; a revoked key works at most this long.
+KEY_TTL_S = 1.0
+#: Maximum number of cached keys; at one more, the cache is cleared.
+MAX_KEYS = 10_000
 
 
 class KeyMemory:
-    """Keys by their secret. Only those that exist are remembered, so a new one is good at once. Safe for threads."""
+    """Keys by their secret. Only existing keys are cached, so a new key works at once. Thread-safe."""
 
     def __init__(self, store: KeyStore) -> None:
         self._store = store
@@ -25,18 +25,18 @@ class KeyMemory:
         """The key of this secret.
 
         Raises:
-            KeyInvalid: no such key was given out, or it was revoked.
-            KeyExpired: its time is over.
+            KeyInvalid: the key was never issued, or was revoked.
+            KeyExpired: the key has expired.
             RedisUnavailable: Redis does not answer.
         """
         read_at, key = self._known.get(secret, (float("-inf"), None))
-        if key is not None and time.monotonic() - read_at < KEYS_GOOD_FOR_S:
+        if key is not None and time.monotonic() - read_at < KEY_TTL_S:
             raise_if_expired(key)
             return key
         now = time.monotonic()
         key = self._store.find(secret)
         with self._lock:
-            if len(self._known) >= MOST_KEYS:
+            if len(self._known) >= MAX_KEYS:
                 self._known.clear()
             self._known[secret] = (now, key)
         return key

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: how many requests by route, how long they took, and how many are being answered."""
+"""`/metrics` for Prometheus: requests by route, their duration, and requests in flight."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
-#: Where the processes of one API keep their counts. prometheus-client looks for it when it is imported.
+#: The directory in which the processes of one API share their counts. prometheus-client reads it at import.
 SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
-#: Name -> labels and what it is, of all that is exported.
+#: Name of each exported metric -> its labels and help.
 METRICS = {
-    "stentor_http_requests": (("route", "method", "status"), "Requests that were answered."),
-    "stentor_http_request_seconds": (("route", "method"), "How long they took; what is streamed comes after that."),
-    "stentor_http_requests_in_flight": ((), "Requests that are being answered just now."),
+    "stentor_http_requests": (("route", "method", "status"), "Answered requests."),
+    "stentor_http_request_seconds": (
+        ("route", "method"),
+        "Duration of requests, without the time to stream the response.",
+    ),
+    "stentor_http_requests_in_flight": ((), "Requests being answered at this moment."),
 }
-#: Upper ends of the classes of times, in seconds: a submission takes 5 to 50 ms, and who waits does so for a minute.
+#: Upper bounds of the duration buckets, in seconds: a submission takes 5 to 50 ms, a waiting request up to a minute.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-#: The route of a request that none takes: what clients make up must not become labels.
+#: The label of requests without a route: paths that clients invent must not become labels.
 NO_ROUTE = "none"
-#: And the method of one that has none of these.
+#: Other methods are counted as ``OTHER_METHOD``.
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "OTHER"
 
 
-class Metrics:
-    """The metrics of one app, in a registry of its own; the processes of one API add theirs up through files."""
+class HttpMetrics:
+    """The metrics of one app in its own registry; the processes of one API sum theirs through files."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,21 +40,21 @@ class Metrics:
         name = "stentor_http_request_seconds"
         self._seconds = Histogram(name, METRICS[name][1], METRICS[name][0], buckets=BUCKETS, registry=self.registry)
         name = "stentor_http_requests_in_flight"
-        # `livesum`: of the processes that live, all together.
+        # `livesum`: the sum over all live processes.
         self._in_flight = Gauge(name, METRICS[name][1], registry=self.registry, multiprocess_mode="livesum")
 
     def begin(self) -> None:
-        """A request has come."""
+        """Start the clock of a request."""
         g.metrics_began_s = time.perf_counter()
         self._in_flight.inc()
 
     def note_status(self, response: Response) -> Response:
-        """It has its answer."""
+        """Remember the status of the response."""
         g.metrics_status = response.status_code
         return response
 
     def end(self, _exc: BaseException | None = None) -> None:
-        """It is over, whatever came of it."""
+        """Count the request, whatever its outcome."""
         began_s = g.pop("metrics_began_s", None)
         if began_s is None:
             return
@@ -62,7 +65,7 @@ class Metrics:
         self._requests.labels(route, method, str(g.pop("metrics_status", 500))).inc()
 
     def page(self) -> Response:
-        """All of it as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         registry = self.registry
         if SHARED_DIR in os.environ:
             registry = CollectorRegistry()
@@ -71,8 +74,8 @@ class Metrics:
 
 
 def install(app: Flask) -> None:
-    """Count all requests of this app, and answer at `/metrics`; first of all, before anything may refuse one."""
-    metrics = Metrics()
+    """Count all requests of this app and serve `/metrics`. Call it first, before a hook that may refuse a request."""
+    metrics = HttpMetrics()
     app.before_request(metrics.begin)
     app.after_request(metrics.note_status)
     app.teardown_request(metrics.end)

@@ -1,4 +1,4 @@
-"""The OpenAPI description, completed with what the models cannot say: problems per endpoint and the set limits."""
+"""The OpenAPI description, completed with what the models cannot say: problems of endpoints, and limits of settings."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from api.openai import openapi as speech_openapi
 from stentor.formats import FORMATS
 from stentor.settings import Settings
 
-#: Statuses that endpoints may answer with, beyond their own, and why.
+#: Why an endpoint answers with a status in addition to its own.
 _PROBLEMS = {
     "400": "The body is not JSON.",
-    "401": "No API key, or not one that was given out.",
-    "403": "The API key may not do this.",
-    "404": "There is no such thing, or it is not yours.",
-    "409": "It is not in a state in which this can be done.",
+    "401": "The API key is missing, unknown or expired.",
+    "403": "The scopes of the API key do not allow this.",
+    "404": "It does not exist, or belongs to another owner.",
+    "409": "Its state does not allow this.",
     "413": "The body is too large.",
-    "415": "The body is of another content type.",
-    "422": "A field is wrong; `errors` names each.",
-    "429": "A limit of the key is reached; `Retry-After` says when it is not.",
-    "503": "Redis or the storage does not answer; `Retry-After` says when to try again.",
+    "415": "The content type of the body is not supported.",
+    "422": "A field is wrong; `errors` names each wrong field.",
+    "429": "A limit of the key is reached; `Retry-After` says when to retry.",
+    "503": "Redis or the storage does not answer; `Retry-After` says when to retry.",
 }
 
-#: What ``stentor.text.clean`` accepts, as ECMA-262 writes it with its flag ``u``, which JSON Schema asks for: no
-#: control characters but those that part lines and words, and at least one letter or number. (Hangul's four fillers are
-#: letters by name and nothing to the eye: a text of nothing else is refused all the same.)
+#: What ``stentor.text.clean`` accepts, in the syntax of ECMA-262 with the flag ``u``, which JSON Schema requires: no
+#: control characters except those that separate lines and words, and at least one letter or number. (Hangul's four
+#: fillers are invisible letters: a text with nothing else is refused anyway.)
 _ALLOWED = "[^\\u0000-\\u0008\\u000e-\\u001f\\u007f-\\u0084\\u0086-\\u009f]*"
 SPEAKABLE = rf"^{_ALLOWED}(?:\p{{L}}|\p{{N}}){_ALLOWED}$"
 
 
-#: URLs of webhooks that are accepted wherever they lead to: a name in public, and none of what ``check_url`` refuses.
-#: Names and paths of other forms may be, too; a pattern that says all of it would be no help to anybody.
+#: A simple form of the webhook URLs that ``check_url`` accepts: public names only. Other forms are accepted, too; a
+#: pattern for all of them would be too long to be useful.
 PUBLIC_URL = (
     r"^https?://([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?\.){1,4}[a-z]{2,20}(:[1-9][0-9]{0,3})?"
     r"(/[A-Za-z0-9._~%-]*)*(\?[A-Za-z0-9._~%&=-]*)?$"
 )
-#: Where such URLs are.
+#: Schemas and fields with such URLs.
 _URLS = (
     ("WebhookRequest", "url"),
     ("WebhookChange", "url"),
@@ -51,24 +51,24 @@ _URLS = (
 
 
 def with_voices(described: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The description of a service that has these voices: a job may name one of them and no other."""
+    """The description with these voices as the only values of `voice`."""
     spec = copy.deepcopy(described)
-    named = {"type": "string", "enum": list(names)}
+    names_only = {"type": "string", "enum": list(names)}
     for model in ("JobRequest", "BulkSource", "BulkForm"):
         voice = spec["components"]["schemas"][model]["properties"]["voice"]
         if "anyOf" in voice:
-            voice["anyOf"] = [named if one["type"] == "string" else one for one in voice["anyOf"]]
+            voice["anyOf"] = [names_only if one["type"] == "string" else one for one in voice["anyOf"]]
         else:
-            voice |= named
+            voice |= names_only
     speech_openapi.name_voices(spec, names)
     return spec
 
 
 def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The description that flask-openapi3 generated, made whole."""
+    """The description that flask-openapi3 generated, completed."""
     spec = copy.deepcopy(generated)
     schemas = spec["components"]["schemas"]
-    # Generated, it loses the limits on the names in `metadata`.
+    # The generated schema lacks the limits on the names in `metadata`.
     schemas["JobRequest"] = JobRequest.model_json_schema()
     schemas.update(_schema_of_problem())
     bulk_openapi.complete(spec, settings, _problem("409"))
@@ -77,7 +77,7 @@ def describe(generated: dict[str, Any], settings: Settings) -> dict[str, Any]:
             operation["responses"] = _responses(path, method, operation)
     for body in ("unload", "load"):
         spec["paths"][f"/v1/devices/{{host}}/{{device}}/{body}"]["post"]["requestBody"]["required"] = False
-    _limit(schemas, settings)
+    _set_limits(schemas, settings)
     speech_openapi.complete(spec, schemas["JobRequest"]["properties"]["text"])
     return spec
 
@@ -90,7 +90,7 @@ def _schema_of_problem() -> dict[str, Any]:
 
 def _responses(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     own = {status: answer for status, answer in operation.get("responses", {}).items() if status != "422"}
-    statuses = {"422"}  # also where nothing is asked: a parameter that nobody reads is refused
+    statuses = {"422"}  # also without parameters: an unknown parameter is refused
     if path.startswith("/v1"):
         statuses |= {"401", "403", "429", "503"}
     if "{" in path:
@@ -119,13 +119,13 @@ def _audio_responses() -> dict[str, Any]:
             "content": {form.content_type: binary for form in FORMATS.values()},
         },
         "302": {
-            "description": "Where the audio lies in the storage.",
+            "description": "The URL of the audio in the storage.",
             "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
         },
     }
 
 
-def _limit(schemas: dict[str, Any], settings: Settings) -> None:
+def _set_limits(schemas: dict[str, Any], settings: Settings) -> None:
     text = schemas["JobRequest"]["properties"]["text"]
     text |= {"minLength": 1, "maxLength": settings.max_text_chars, "pattern": SPEAKABLE}
     schemas["JobListRequest"]["properties"]["jobs"]["maxItems"] = settings.max_jobs_per_request

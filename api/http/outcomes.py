@@ -1,4 +1,4 @@
-"""Waiting for outcomes: one thread reads the event stream and wakes the requests that wait, however many there are."""
+"""Waiting for outcomes: one thread reads the event stream and wakes all waiting requests."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _log = log.get(__name__)
 
 T = TypeVar("T")
 
-#: How long one read of the event stream blocks, in ms; less than the client's patience for an answer.
+#: How long one read of the event stream blocks, in ms; less than the timeout of the Redis client.
 BLOCK_MS = 2000
-#: A waiting request looks at its job at least this often, should an event have been trimmed away unseen, in seconds.
+#: A waiting request looks at its job at least this often, in seconds: an event may be trimmed before it is read.
 LOOK_EVERY_S = 5.0
-#: Pause after Redis did not answer, in seconds.
+#: Pause after an error of Redis, in seconds.
 AWAY_PAUSE_S = 0.5
 
 
 class Outcomes:
-    """Wakes whoever waits for an outcome. Safe for threads; its own thread is there while somebody waits."""
+    """Wakes requests that wait for an outcome. Thread-safe; its own thread runs only while a request waits."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._waiting: dict[str, set[threading.Event]] = defaultdict(set)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        #: Whether this process was told to stop: whoever can ask again is better answered now than cut off later.
+        #: Whether this process stops: a client that can ask again gets its response now, not a closed connection.
         self.ending = False
 
     def wait(
@@ -47,9 +47,9 @@ class Outcomes:
         over: Callable[[T], bool],
         patient: bool = False,
     ) -> T:
-        """What ``look`` finds once that is ``over``, or after ``timeout_s``: whatever has events by that id.
+        """What ``look`` finds when that is ``over``, or after ``timeout_s``; events of ``awaited_id`` wake it.
 
-        Earlier if the process is to end, for who waits can ask again; not if ``patient``, for whom that is not so.
+        Returns earlier if the process stops, unless ``patient``, which is for clients that cannot ask again.
         """
         until = time.monotonic() + timeout_s
         found = look()
@@ -60,7 +60,7 @@ class Outcomes:
             self._waiting[awaited_id].add(woken)
             self._listen()
         try:
-            # Looked at after the event is in place: an outcome between the two is not missed.
+            # Look after the event is registered, so that an outcome in between is not missed.
             while (
                 not over(found := look()) and (patient or not self.ending) and (left_s := until - time.monotonic()) > 0
             ):
@@ -74,7 +74,7 @@ class Outcomes:
         return found
 
     def end(self) -> None:
-        """Have all who wait look once more, and see that the process is ``ending``."""
+        """Make all waiting requests look once more and return, because the process stops."""
         self.ending = True
         self._wake_all()
 
@@ -83,20 +83,20 @@ class Outcomes:
             self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
             self._thread.start()
 
-    def _awaited(self) -> bool:
-        """Whether anybody waits; if not, the thread is about to end, and the next who waits starts another."""
+    def _retire_if_idle(self) -> bool:
+        """Whether no request waits. Then the thread must end; the next request that waits starts another."""
         with self._lock:
             if not self._waiting:
                 self._thread = None
-            return bool(self._waiting)
+            return not self._waiting
 
     def _run(self) -> None:
         seen = ""
-        while self._awaited():
+        while not self._retire_if_idle():
             try:
                 if not seen:
                     seen = self._newest()
-                    # What came before that is not read: who waits for it finds it by looking.
+                    # Earlier events are not read: requests that wait for them find the outcome by looking.
                     self._wake_all()
                 answer = self._client.xread({keys.EVENTS: seen}, count=1000, block=BLOCK_MS)
             except redis.RedisError as exc:
@@ -108,7 +108,7 @@ class Outcomes:
                 self._wake(fields["id"])
 
     def _newest(self) -> str:
-        """Where to begin to read. Not at ``$``: what comes between two reads would be missed."""
+        """The id to read from. Not ``$``, which would miss events between two reads."""
         newest = cast("list[tuple[str, object]]", self._client.xrevrange(keys.EVENTS, count=1))
         return newest[0][0] if newest else "0-0"
 
@@ -124,7 +124,7 @@ class Outcomes:
 
 
 def _entries(answer: object) -> list[tuple[str, dict[str, str]]]:
-    """The entries of one stream in what XREAD answered: a map with RESP3, a list of pairs with RESP2."""
+    """The entries of one stream in an answer of XREAD: a map with RESP3, a list of pairs with RESP2."""
     if not answer:
         return []
     streams = answer.values() if isinstance(answer, dict) else [entries for _, entries in answer]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers, in the one place that maps them: RFC 9457 problems with our code."""
+"""The one place that turns errors into HTTP responses: RFC 9457 problems with our ``code``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stentor import errors, log
 _log = log.get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-#: Bytes of a too large body that are read and thrown away. Whoever sends more sees its connection end.
-HEARD_OUT_BYTES = 64 * 2**20
+#: Bytes of a too large body that are read and discarded. A client that sends more sees its connection close.
+DISCARD_BYTES = 64 * 2**20
 
-#: What pydantic calls a text with a lone surrogate.
+#: Pydantic's name for a text with a lone surrogate.
 _PYDANTIC_CODES = {"string_unicode": errors.TextInvalid.code}
 
 
 class Invalid(errors.FieldInvalid):
-    """Fields of a request that are wrong, each with its place, code and sentence."""
+    """A request has wrong fields, each with its place, code and sentence."""
 
     code = errors.FieldInvalid.code
 
@@ -44,7 +44,7 @@ def problem(
     retry_after_s: float | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A problem as RFC 9457 has it: with our ``code`` and ``retryable``, wrong fields, and what ``more`` there is."""
+    """An RFC 9457 problem with ``code``, ``retryable``, the wrong fields and the members in ``more``."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": errors.title_of(code),
@@ -66,15 +66,15 @@ def problem(
 
 
 def install(app: Flask) -> None:
-    """Let the app answer every error with a problem."""
-    app.register_error_handler(errors.StentorError, _from_ours)
-    app.register_error_handler(HTTPException, _from_werkzeug)
-    app.register_error_handler(Exception, _from_anything)
+    """Answer every error of the app with a problem."""
+    app.register_error_handler(errors.StentorError, _from_stentor_error)
+    app.register_error_handler(HTTPException, _from_http_exception)
+    app.register_error_handler(Exception, _from_unexpected)
 
 
 def from_pydantic(exc: pydantic.ValidationError) -> Response:
-    """The answer to a request that does not fit its model: every wrong field is named."""
-    return _from_ours(invalid(exc))
+    """The response to a request that does not fit its model; it names every wrong field."""
+    return _from_stentor_error(invalid(exc))
 
 
 def invalid(exc: pydantic.ValidationError) -> Invalid:
@@ -83,19 +83,19 @@ def invalid(exc: pydantic.ValidationError) -> Invalid:
 
 
 def _field(error: Any) -> dict[str, str]:
-    # A union names the branch it took between angle brackets or by its tag; that is no part of the request.
+    # "one" and "many" are tags of a union, not part of the request.
     place = [str(part) for part in error["loc"] if str(part) not in {"one", "many"}]
     seen = repr(error["input"])
     seen = f"{seen[:60]}..." if len(seen) > 60 else seen
-    said = "" if error["type"] in {"missing", "string_unicode"} else f", not {seen}"
+    given = "" if error["type"] in {"missing", "string_unicode"} else f", not {seen}"
     return {
         "field": ".".join(place) or "body",
         "code": _PYDANTIC_CODES.get(error["type"], errors.FieldInvalid.code),
-        "detail": f"{error['msg']}{said}".encode("utf-8", "backslashreplace").decode(),
+        "detail": f"{error['msg']}{given}".encode("utf-8", "backslashreplace").decode(),
     }
 
 
-def _from_ours(error: errors.StentorError) -> Response:
+def _from_stentor_error(error: errors.StentorError) -> Response:
     if error.status == 500:
         _log.error("request_failed", path=request.path, exc_info=error)
     elif error.status == 503:
@@ -112,17 +112,19 @@ def _from_ours(error: errors.StentorError) -> Response:
     )
 
 
-def _from_werkzeug(error: HTTPException) -> Response:
+def _from_http_exception(error: HTTPException) -> Response:
     if error.response is not None:
-        # An answer that was made already, as flask-openapi3 raises what `from_pydantic` gave it.
+        # A finished response: flask-openapi3 raises the one that `from_pydantic` returned.
         return make_response(error.response)
     if isinstance(error, NotFound):
-        return _from_ours(errors.PathUnknown(f"there is no endpoint at {request.path}"))
+        return _from_stentor_error(
+            errors.PathUnknown(f"There is no endpoint at {request.path}. The endpoints are listed at /docs.")
+        )
     if isinstance(error, RequestEntityTooLarge):
-        _hear_out()
-        # An endpoint that takes files has a name of its own for one that is too large (``api.http.uploads``).
+        _discard_body()
+        # An endpoint that takes files has its own error for a file that is too large (``api.http.uploads``).
         kind: type[errors.StentorError] = g.get("too_large", errors.BodyTooLarge)
-        return _from_ours(kind(_too_large()))
+        return _from_stentor_error(kind(_too_large()))
     status = error.code or 500
     response = problem(status, _code(error), error.description or error.name)
     if isinstance(error, MethodNotAllowed):
@@ -130,24 +132,23 @@ def _from_werkzeug(error: HTTPException) -> Response:
     return response
 
 
-def _hear_out() -> None:
-    """Read on for a while: a client that is still sending when the connection ends would not see the answer."""
+def _discard_body() -> None:
+    """Read the rest of the body: a client that still sends when the connection closes does not see the response."""
     stream = request.environ["wsgi.input"]
-    left = min(request.content_length or 0, HEARD_OUT_BYTES)
+    left = min(request.content_length or 0, DISCARD_BYTES)
     while left > 0 and (piece := stream.read(min(left, 2**16))):
         left -= len(piece)
 
 
 def _too_large() -> str:
-    seen = request.content_length
-    wanted = f"at most {request.max_content_length} bytes are wanted"
-    return f"the body has {seen} bytes; {wanted}" if seen else f"the body has more bytes than it may; {wanted}"
+    seen = f"{request.content_length} bytes" if request.content_length else "too many bytes"
+    return f"The body has {seen}. At most {request.max_content_length} bytes are allowed."
 
 
 def _code(error: HTTPException) -> str:
     return error.name.lower().replace(" ", "_")
 
 
-def _from_anything(error: Exception) -> Response:
+def _from_unexpected(error: Exception) -> Response:
     _log.error("request_failed", path=request.path, exc_info=error)
-    return problem(500, errors.StentorError.code, "something went wrong here; the log of the api has the traceback")
+    return problem(500, errors.StentorError.code, "An internal error occurred. The log of the API has the traceback.")

@@ -8,7 +8,7 @@ from flask import Response, redirect, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.http.auth import key, owner, scoped
+from api.http.auth import authorize, key, owner
 from api.http.limits import limits_of
 from api.jobs import rows
 from api.jobs.rows import find_job
@@ -35,7 +35,7 @@ _log = log.get(__name__)
 blueprint = APIBlueprint(
     "jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="jobs")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 @blueprint.post("", responses={202: SubmittedOut})

@@ -13,7 +13,7 @@ from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.http.auth import key, owner, scoped
+from api.http.auth import authorize, key, owner
 from api.http.idempotency import new_id, replays_by_repeating
 from api.http.limits import limits_of
 from api.http.problems import Invalid, problem
@@ -52,7 +52,7 @@ PCM_HZ: Final = 24_000
 blueprint = APIBlueprint(
     "speech", __name__, url_prefix="/v1", abp_tags=[Tag(name="openai")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 @blueprint.post("/audio/speech")

@@ -10,7 +10,7 @@ from flask import Response, redirect, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.http.auth import owner, scoped
+from api.http.auth import authorize, owner
 from api.http.idempotency import new_id
 from api.http.problems import problem
 from api.http.uploads import expect_file
@@ -41,7 +41,7 @@ CHECK_WAIT_S = 45.0
 blueprint = APIBlueprint(
     "voices", __name__, url_prefix="/v1/voices", abp_tags=[Tag(name="voices")], abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped(write=VOICES))
+blueprint.before_request(authorize(write=VOICES))
 
 
 @blueprint.before_request

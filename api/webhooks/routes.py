@@ -7,7 +7,7 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.http.auth import owner, scoped
+from api.http.auth import authorize, owner
 from api.http.idempotency import new_id
 from api.http.problems import Invalid
 from api.jobs.schemas import NoQuery
@@ -36,7 +36,7 @@ TAGS = [Tag(name="webhooks")]
 ONE = "/<string(minlength=7):webhook_id>"
 
 blueprint = APIBlueprint("webhooks", __name__, url_prefix="/v1/webhooks", abp_tags=TAGS, abp_security=[{"key": []}])
-blueprint.before_request(scoped())
+blueprint.before_request(authorize())
 
 
 @blueprint.post("", responses={201: WebhookCreatedOut})

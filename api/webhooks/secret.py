@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_openapi3.blueprint import APIBlueprint
 
-from api.http.auth import owner, scoped
+from api.http.auth import authorize, owner
 from api.jobs.schemas import NoQuery
 from api.services import services
 from api.webhooks.routes import TAGS
@@ -19,7 +19,7 @@ from stentor.owners.access import SUBMIT
 blueprint = APIBlueprint(
     "webhook_secret", __name__, url_prefix="/v1/webhooks/secret", abp_tags=TAGS, abp_security=[{"key": []}]
 )
-blueprint.before_request(scoped(read=SUBMIT))
+blueprint.before_request(authorize(read=SUBMIT))
 
 
 @blueprint.get("", responses={200: SecretOut})

@@ -14,8 +14,8 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from api.http import idempotency, idempotency_records, problems
-from api.http.auth import scoped
-from api.http.idempotency_records import Records
+from api.http.auth import authorize
+from api.http.idempotency_records import IdempotencyStore
 from api.services import Services
 from stentor.errors import IdempotencyInFlight, RedisUnavailable
 from stentor.owners.access import READ, KeyStore
@@ -153,13 +153,13 @@ def test_a_request_is_held_for_as_long_as_it_takes_and_a_dead_ones_lapses(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency_records, "RENEW_S", 0.05)
-    records = Records(client, keep_s=60)
+    records = IdempotencyStore(client, keep_s=60)
     begun = records.begin("acme", "name", "digest")
     held_until = float(client.hget(begun.key, "until") or 0)
     while float(client.hget(begun.key, "until") or 0) == held_until:
         threading.Event().wait(0.01)
     with pytest.raises(IdempotencyInFlight):
-        Records(client, keep_s=60).begin("acme", "name", "digest")
+        IdempotencyStore(client, keep_s=60).begin("acme", "name", "digest")
     # What a process that died would leave:
     records.end(begun, None)
     client.hset(begun.key, mapping={"holder": "dead", "until": 1.0})
@@ -222,7 +222,7 @@ def small(settings: Settings, api_key: str) -> Iterator[FlaskClient]:
     app = Flask("small")
     app.extensions["stentor"] = Services.connect(settings)
     problems.install(app)
-    app.before_request(scoped())
+    app.before_request(authorize())
     with app.test_client() as made:
         made.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {api_key}"
         yield made

@@ -207,7 +207,7 @@ def test_changing_and_seeing_secrets_takes_another_scope_than_looking(
 ) -> None:
     acts_for(http, client, "acme", READ if scope == SUBMIT else SUBMIT)
     problem = refused(http.open(path, method=method, json={} if method != "GET" else None), 403, "scope_missing")
-    assert f"needs {scope!r}" in str(problem["detail"])
+    assert f"needs the scope {scope!r}" in str(problem["detail"])
 
 
 # --- what arrives

@@ -232,7 +232,7 @@ def metrics_table(metrics: dict[str, tuple[str, tuple[str, ...], str]]) -> str:
 
 
 def api_metrics_table() -> str:
-    kinds = {family.name: family.type for family in api_metrics.Metrics().registry.collect()}
+    kinds = {family.name: family.type for family in api_metrics.HttpMetrics().registry.collect()}
     return metrics_table({name: (kinds[name], *found) for name, found in api_metrics.METRICS.items()})
 
 
