@@ -8,7 +8,7 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
-from api.jobs.schemas import CheckOut, HealthOut, NoQuery, ReadyOut
+from api.http.schemas import CheckOut, HealthOut, NoQuery, ReadyOut
 from api.services import services
 from stentor.devices.registry import LIVE
 from stentor.errors import StentorError, UnavailableError

@@ -20,6 +20,8 @@ class AudioFormat:
     content_type: str
     #: The end of the file's name, without a dot.
     extension: str
+    #: What OpenAI's API calls it.
+    openai_name: str
     #: The sample rates that the codec knows, ascending; empty when it takes any.
     sample_rates_hz: tuple[int, ...] = ()
 
@@ -35,12 +37,13 @@ FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
     {
         audio_format.name: audio_format
         for audio_format in (
-            AudioFormat(name="wav", content_type="audio/wav", extension="wav"),
-            AudioFormat(name="flac", content_type="audio/flac", extension="flac"),
+            AudioFormat(name="wav", content_type="audio/wav", extension="wav", openai_name="wav"),
+            AudioFormat(name="flac", content_type="audio/flac", extension="flac", openai_name="flac"),
             AudioFormat(
                 name="mp3",
                 content_type="audio/mpeg",
                 extension="mp3",
+                openai_name="mp3",
                 # MPEG-2.5, MPEG-2 and MPEG-1 (ISO/IEC 13818-3, 11172-3).
                 sample_rates_hz=(8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
             ),
@@ -48,6 +51,7 @@ FORMATS: Mapping[str, AudioFormat] = MappingProxyType(
                 name="ogg",
                 content_type="audio/ogg",
                 extension="ogg",
+                openai_name="opus",
                 # What an Opus encoder takes (RFC 6716, section 2).
                 sample_rates_hz=(8_000, 12_000, 16_000, 24_000, 48_000),
             ),

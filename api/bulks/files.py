@@ -25,7 +25,8 @@ from api.bulks.schemas import (
 )
 from api.bulks.view import base_url, shown
 from api.http.auth import authorize, owner
-from api.jobs.schemas import ErrorOut, NoQuery
+from api.http.schemas import NoQuery
+from api.jobs.schemas import ErrorOut
 from api.services import services
 from stentor.bulks import bulk as bulks
 from stentor.bulks.bulk import CHECKING, FAILED, PACKING, READY, Bulk, chunk_of

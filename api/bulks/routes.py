@@ -42,6 +42,7 @@ from stentor.errors import (
     SourceRefused,
     error_class,
 )
+from stentor.speech import field_names
 from stentor.storage.s3 import OWN_PREFIXES, may_be_named
 from stentor.webhooks.webhook import check_url
 
@@ -147,8 +148,9 @@ def _fields(kind: type[Fields], given: Any) -> Fields:
 
 
 def _check_voice(fields: BulkFields) -> None:
-    if fields.voice is not None:
-        services().voices.get(fields.voice, owner())
+    voice = getattr(fields, "voice", None)
+    if voice is not None:
+        services().voices.get(voice, owner())
 
 
 def _check_webhook(fields: BulkFields) -> None:
@@ -157,7 +159,7 @@ def _check_webhook(fields: BulkFields) -> None:
 
 
 def _bulk(fields: BulkFields, *, bulk_id: str, source: str, file_name: str) -> Bulk:
-    given = fields.model_dump(include={"voice", "speed", "seed", "format", "sample_rate_hz", "cache"})
+    given = fields.model_dump(include={*field_names(), "cache"})
     given["voice"] = given["voice"] or services().settings.default_voice
     name = fields.name if fields.name is not None else file_name[:NAME_CHARS]
     return Bulk(

@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.jobs.schemas import ErrorOut, Format, MetadataKey, MetadataValue, Priority, RowErrorOut, SampleRate, Seed
-from stentor.jobs.job import DEFAULT_SEED, MAX_SPEED, MIN_SPEED
+from api.http.schemas import RowErrorOut
+from api.http.speech_fields import speech_answer, speech_request
+from api.jobs.schemas import ErrorOut, JobPriority, MetadataName, MetadataValue
+from stentor.bulks.manifest import speech_columns
+from stentor.jobs.job import MAX_METADATA, Priority
 
 BulkState = Literal["checking", "waiting", "running", "paused", "succeeded", "failed", "canceled"]
 RowState = Literal["queued", "succeeded", "failed", "canceled"]
@@ -35,21 +38,17 @@ def _as_flag(value: Any) -> Any:
 
 
 Flag = Annotated[bool, BeforeValidator(_as_flag)]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16), BeforeValidator(_as_object)]
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=MAX_METADATA), BeforeValidator(_as_object)]
 
 
+@speech_request()
 class BulkFields(BaseModel):
     """How the texts of a file are to be spoken; a row may say otherwise for itself."""
 
     model_config = ConfigDict(extra="forbid")
 
-    voice: str | None = Field(None, description="A name from `GET /v1/voices`; the service's default voice if absent.")
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False, description="2 speaks in half the time.")
-    seed: Seed = Field(DEFAULT_SEED, description="The same row with the same seed gives the same audio.")
-    format: Format = Field("wav", description="`wav` is 16-bit PCM, `ogg` is Opus.")
-    sample_rate_hz: SampleRate | None = Field(None, description="The voice's own rate if absent.")
     cache: Flag = Field(True, description="`false`: speak rows even if equal jobs have been spoken.")
-    priority: Priority = Field("bulk", description="Of all rows. `bulk` goes after everything else.")
+    priority: JobPriority = Field(Priority.BULK, description="Of all rows. `bulk` goes after everything else.")
     on_error: Literal["reject", "skip"] = Field(
         "reject", description="`reject`: a bad row refuses the file. `skip`: it fails, and the others are spoken."
     )
@@ -110,7 +109,7 @@ class BulkOut(BaseModel):
     name: str
     state: BulkState
     dry_run: bool
-    priority: Priority
+    priority: JobPriority
     defaults: dict[str, Any]
     on_error: Literal["reject", "skip"]
     metadata: dict[str, str]
@@ -143,6 +142,7 @@ class BulkPageOut(BaseModel):
     next_cursor: str | None
 
 
+@speech_answer(only=speech_columns())
 class RowOut(BaseModel):
     """A line of the manifest."""
 
@@ -161,9 +161,6 @@ class RowOut(BaseModel):
     attempts: int = 0
     cached: bool = False
     quality: dict[str, float] | None = None
-    seed: int
-    voice: str
-    format: Format
     filename: str | None = None
     group: str | None = None
     job_id: str
@@ -223,7 +220,7 @@ class ListBulksQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: BulkState | None = Field(None, description="Only bulks in this state.")
-    limit: int = Field(50, ge=1, le=1000, description="At most so many.")
+    limit: int = Field(50, ge=1, le=1000, description="Maximum number of results.")
     cursor: str | None = Field(None, pattern=r"^bulk_[0-9a-z]{26}$", description="`next_cursor` of the page before.")
 
 
@@ -233,7 +230,7 @@ class ListRowsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: RowState | None = Field(None, description="Only rows in this state.")
-    limit: int = Field(100, ge=1, le=1000, description="At most so many.")
+    limit: int = Field(100, ge=1, le=1000, description="Maximum number of results.")
     cursor: int = Field(0, ge=0, le=2**53, description="`next_cursor` of the page before: rows after this one.")
 
 
@@ -242,7 +239,7 @@ class ListGroupsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(100, ge=1, le=1000, description="At most so many.")
+    limit: int = Field(100, ge=1, le=1000, description="Maximum number of results.")
     cursor: int = Field(0, ge=0, le=2**53, description="`next_cursor` of the page before.")
 
 

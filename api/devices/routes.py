@@ -7,9 +7,10 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
+from api.devices.schemas import ClocksWish, DeviceOut, DevicePath, DevicesOut, DeviceWish
 from api.devices.view import shown
 from api.http.auth import authorize, key
-from api.jobs.schemas import ClocksWish, DeviceOut, DevicePath, DevicesOut, DeviceWish, NoQuery
+from api.http.schemas import NoQuery
 from api.services import services
 from stentor.devices.overrides import AUTO, RESIDENT, UNLOADED
 from stentor.devices.registry import device_id

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from api.jobs.schemas import DeviceOut
+from api.devices.schemas import DeviceOut
 from api.services import services
 from stentor.devices.registry import DeviceStatus
 from stentor.redis import keys

@@ -8,7 +8,8 @@ from typing import Any
 
 from api.bulks import openapi as bulk_openapi
 from api.http.problems import CONTENT_TYPE
-from api.jobs.schemas import JobRequest, ProblemOut
+from api.http.schemas import ProblemOut
+from api.jobs.schemas import JobRequest
 from api.openai import openapi as speech_openapi
 from stentor.formats import FORMATS
 from stentor.settings import Settings

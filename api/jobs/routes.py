@@ -28,7 +28,7 @@ from api.services import services
 from stentor import log
 from stentor.errors import AudioNotFound, AudioNotReady, RedisUnavailable
 from stentor.formats import FORMATS
-from stentor.jobs.job import STATES, SUCCEEDED, Job
+from stentor.jobs.job import Job, JobState
 
 _log = log.get(__name__)
 
@@ -57,7 +57,7 @@ def submit_jobs(body: SubmitRequest) -> tuple[dict[str, Any], int, dict[str, str
 @blueprint.get("", responses={200: JobPageOut})
 def list_jobs(query: ListJobsQuery) -> dict[str, Any]:
     """List your jobs, newest first."""
-    states = [query.state] if query.state else STATES
+    states = [query.state] if query.state else tuple(JobState)
     page = services().jobs.list(owner(), states=states, limit=query.limit, after=query.cursor)
     return {"jobs": [_shown(job) for job in page.jobs], "next_cursor": page.next_cursor}
 
@@ -86,7 +86,7 @@ def get_audio(path: JobPath, query: GetAudioQuery) -> Any:
     key = _audio_key(job)
     if not query.inline:
         return redirect(_url(job, key))
-    form = FORMATS[job.format]
+    form = FORMATS[job.speech.format]
     response = Response(services().storage.stream(key), mimetype=form.content_type)
     response.headers["Content-Length"] = str(job.audio_bytes)
     response.set_etag(job.sha256 or "")
@@ -104,7 +104,7 @@ def ring() -> None:
 
 
 def _shown(job: Job) -> dict[str, Any]:
-    url = _url(job, job.audio_key) if job.state == SUCCEEDED and job.audio_key else None
+    url = _url(job, job.audio_key) if job.state == JobState.SUCCEEDED and job.audio_key else None
     return JobOut.of(job, url).model_dump(mode="json")
 
 
@@ -117,8 +117,8 @@ def _audio_key(job: Job) -> str:
 
 
 def _filename(job: Job) -> str:
-    return f"{job.id}.{FORMATS[job.format].extension}"
+    return f"{job.id}.{FORMATS[job.speech.format].extension}"
 
 
 def _url(job: Job, key: str) -> str:
-    return services().storage.url(key, filename=_filename(job), content_type=FORMATS[job.format].content_type)
+    return services().storage.url(key, filename=_filename(job), content_type=FORMATS[job.speech.format].content_type)

@@ -39,7 +39,8 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
             field = "text"
             text = clean(request.text, max_chars=services.settings.max_text_chars)
             field = "voice"
-            voice = services.voices.get(request.voice or services.settings.default_voice, key.owner)
+            name = getattr(request, "voice", None) or services.settings.default_voice
+            voice = services.voices.get(name, key.owner)
             field = "webhook_url"
             urls.check(request.webhook_url)
         except RequestError as exc:
@@ -75,10 +76,7 @@ def _job(request: JobRequest, *, job_id: str, text: str, voice: Voice, key: ApiK
         text=text,
         voice=voice,
         priority=request.priority,
-        speed=request.speed,
-        seed=request.seed,
-        format=request.format,
-        sample_rate_hz=request.sample_rate_hz,
+        speech=request.speech(voice.name),
         cache=request.cache,
         settings=settings,
         metadata=request.metadata,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from api.openai.errors import PATHS
-from api.openai.routes import FORMAT_OF, OPENAI_MODELS
-from api.openai.schemas import OpenAiError
+from api.openai.routes import OPENAI_MODELS
+from api.openai.schemas import FORMAT_OF, OpenAiError
 from stentor.formats import FORMATS
 from stentor.voices.recording import CONTENT_TYPE
 

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import itertools
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from flask import Response
@@ -17,10 +17,11 @@ from api.http.auth import authorize, key, owner
 from api.http.idempotency import new_id, replays_by_repeating
 from api.http.limits import limits_of
 from api.http.problems import Invalid, problem
+from api.http.schemas import NoQuery
 from api.jobs.routes import ring
-from api.jobs.schemas import Format, JobRequest, NoQuery
+from api.jobs.schemas import JobRequest
 from api.jobs.submission import jobs_from
-from api.openai.schemas import ModelOut, ModelPath, ModelsOut, SpeechRequest
+from api.openai.schemas import FORMAT_OF, ModelOut, ModelPath, ModelsOut, SpeechRequest
 from api.services import services
 from stentor import log
 from stentor.errors import (
@@ -36,7 +37,7 @@ from stentor.errors import (
     error_class,
 )
 from stentor.formats import FORMATS
-from stentor.jobs.job import CANCELED, FAILED, SUCCEEDED, Job
+from stentor.jobs.job import Job, JobState, Priority
 from stentor.voices.voice import Voice
 
 _log = log.get(__name__)
@@ -44,8 +45,6 @@ _log = log.get(__name__)
 JOB_HEADER: Final = "X-Stentor-Job"
 #: OpenAI's own models of speech. Here they mean: the model that has the voice.
 OPENAI_MODELS: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-#: OpenAI's formats, and which of ours each is.
-FORMAT_OF: Final[Mapping[str, Format]] = {"mp3": "mp3", "opus": "ogg", "flac": "flac", "wav": "wav", "pcm": "wav"}
 #: OpenAI's raw samples are 16-bit, little-endian, mono, at this rate.
 PCM_HZ: Final = 24_000
 
@@ -62,14 +61,16 @@ def create_speech(body: SpeechRequest) -> Response:
     if body.instructions:
         raise InstructionsUnsupported("instructions: no model here follows any; leave the field out, or empty")
     voice = _voice(body)
-    request = JobRequest(
-        text=body.input,
-        # A recording may have the name of a model's voice that came later; its id is its own.
-        voice=voice.recording or voice.name,
-        speed=body.speed,
-        format=FORMAT_OF[body.response_format],
-        sample_rate_hz=PCM_HZ if body.response_format == "pcm" else None,
-        priority="interactive",
+    request = JobRequest.model_validate(
+        {
+            "text": body.input,
+            # A recording may have the name of a model's voice that came later; its id is its own.
+            "voice": voice.recording or voice.name,
+            "speed": body.speed,
+            "format": FORMAT_OF[body.response_format],
+            "sample_rate_hz": PCM_HZ if body.response_format == "pcm" else None,
+            "priority": Priority.INTERACTIVE.value,
+        }
     )
     (made,) = jobs_from([request], key=key(), services=services(), many=False)
     made = dataclasses.replace(made, id=_unspent_id())
@@ -89,7 +90,7 @@ def _unspent_id() -> str:
             before = services().jobs.get(job_id, owner())
         except JobNotFound:
             break
-        if before.state != CANCELED and not before.error_retryable:
+        if before.state != JobState.CANCELED and not before.error_retryable:
             break
     return job_id
 
@@ -149,13 +150,13 @@ def _waited_for(job: Job) -> Job:
 
 
 def _answer(job: Job, wanted: str) -> Response:
-    if job.state == FAILED:
+    if job.state == JobState.FAILED:
         return _failure(job)
-    if job.state != SUCCEEDED or job.audio_key is None:
+    if job.state != JobState.SUCCEEDED or job.audio_key is None:
         raise AudioNotFound(f"the job {job.id} was {job.state}; it has no audio")
     if wanted == "pcm":
         return Response(_samples_of(services().storage.get(job.audio_key)), mimetype="audio/pcm")
-    response = Response(services().storage.stream(job.audio_key), mimetype=FORMATS[job.format].content_type)
+    response = Response(services().storage.stream(job.audio_key), mimetype=FORMATS[job.speech.format].content_type)
     response.headers["Content-Length"] = str(job.audio_bytes)
     return response
 

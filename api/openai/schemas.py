@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from stentor.jobs.job import MAX_SPEED, MIN_SPEED
+from stentor.formats import FORMATS
+from stentor.speech import MAX_SPEED, MIN_SPEED, OneOf
+
+#: OpenAI's formats, and which of ours each is. Its raw samples are taken out of a WAV file.
+FORMAT_OF: Final[Mapping[str, str]] = {one.openai_name: name for name, one in FORMATS.items()} | {"pcm": "wav"}
 
 
 class VoiceId(BaseModel):
@@ -35,8 +40,8 @@ class SpeechRequest(BaseModel):
     voice: Annotated[str, BeforeValidator(_name_of, json_schema_input_type=str | VoiceId)] = Field(
         description="A name or id from `GET /v1/voices`, or one of OpenAI's that `STENTOR_OPENAI_VOICES` maps."
     )
-    response_format: Literal["mp3", "opus", "flac", "wav", "pcm"] = Field(
-        "mp3", description="`opus` is in Ogg; `pcm` is 16-bit little-endian mono at 24 kHz. There is no `aac`."
+    response_format: Annotated[str, OneOf(FORMAT_OF)] = Field(
+        "mp3", description="`opus` is in Ogg; `pcm` is 16-bit little-endian mono at 24 kHz."
     )
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False, description="2 speaks in half the time.")
     instructions: str | None = Field(None, description="Not followed by any model here: refused unless it is empty.")

@@ -13,8 +13,9 @@ from flask_openapi3.models.tag import Tag
 from api.http.auth import authorize, owner
 from api.http.idempotency import new_id
 from api.http.problems import problem
+from api.http.schemas import NoQuery
 from api.http.uploads import expect_file
-from api.jobs.schemas import GetAudioQuery, NoQuery
+from api.jobs.schemas import GetAudioQuery
 from api.services import services
 from api.voices.schemas import VoiceForm, VoiceOut, VoicePath, VoicesOut
 from stentor import log

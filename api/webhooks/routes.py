@@ -10,7 +10,7 @@ from flask_openapi3.models.tag import Tag
 from api.http.auth import authorize, owner
 from api.http.idempotency import new_id
 from api.http.problems import Invalid
-from api.jobs.schemas import NoQuery
+from api.http.schemas import NoQuery
 from api.services import services
 from api.webhooks.schemas import (
     DeliveryOut,

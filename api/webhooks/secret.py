@@ -10,7 +10,7 @@ from typing import Any
 from flask_openapi3.blueprint import APIBlueprint
 
 from api.http.auth import authorize, owner
-from api.jobs.schemas import NoQuery
+from api.http.schemas import NoQuery
 from api.services import services
 from api.webhooks.routes import TAGS
 from api.webhooks.schemas import SecretOut

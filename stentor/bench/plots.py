@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stentor.bench.observed import Recording
 from stentor.bench.summary import batches, stretches
-from stentor.jobs.job import SUCCEEDED
+from stentor.jobs.job import JobState
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def _begin(recording: Recording) -> float:
 
 def _latency(axes: Axes, recording: Recording) -> None:
     """How many texts were stored after how long, by priority, and the share that was by then."""
-    good = [one for one in recording.texts if one.state == SUCCEEDED and one.created_at and one.settled_at]
+    good = [one for one in recording.texts if one.state == JobState.SUCCEEDED and one.created_at and one.settled_at]
     share = axes.twinx()
     share.set(ylim=(0, 1.02), ylabel="share of texts stored by then (line)")
     for priority in sorted({one.priority for one in good}):

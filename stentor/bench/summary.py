@@ -11,7 +11,7 @@ from typing import Self
 
 from stentor.bench.observed import Beat, Recording, Spoken
 from stentor.devices.registry import GONE
-from stentor.jobs.job import SUCCEEDED
+from stentor.jobs.job import JobState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Group:
     @classmethod
     def of(cls, priority: str, texts: Sequence[Spoken]) -> Self:
         """The group of these texts; only those that succeeded have a latency."""
-        good = [one for one in texts if one.state == SUCCEEDED]
+        good = [one for one in texts if one.state == JobState.SUCCEEDED]
         return cls(
             priority=priority,
             texts=len(texts),
@@ -161,7 +161,7 @@ class Summary:
 def summarise(recording: Recording) -> Summary:
     """The figures of a recording."""
     texts = recording.texts
-    good = [one for one in texts if one.state == SUCCEEDED]
+    good = [one for one in texts if one.state == JobState.SUCCEEDED]
     begins = [one.created_at for one in texts if one.created_at is not None]
     ends = [one.settled_at for one in texts if one.settled_at is not None]
     wall_s = max(ends) - min(begins) if begins and ends else 0.0
@@ -174,7 +174,7 @@ def summarise(recording: Recording) -> Summary:
     return Summary(
         texts=len(texts),
         failed=len(texts) - len(good),
-        errors=dict(Counter(one.error or one.state for one in texts if one.state != SUCCEEDED)),
+        errors=dict(Counter(one.error or one.state for one in texts if one.state != JobState.SUCCEEDED)),
         wall_s=wall_s,
         audio_s=audio_s,
         audio_s_per_s=audio_s * per_s,

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from ulid import ULID
 
+from stentor.jobs.job import Priority
+
 CHECKING: Final = "checking"
 WAITING: Final = "waiting"
 RUNNING: Final = "running"
@@ -69,7 +71,7 @@ class Bulk:
     source: str = ""
     #: What rows get that do not say it themselves: voice, speed, seed, format, sample_rate_hz, cache, ...
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    priority: str = "bulk"
+    priority: Priority = Priority.BULK
     #: ``reject``: a bad row refuses the file; ``skip``: it fails, and the others are spoken.
     on_error: str = "reject"
     dry_run: bool = False

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from stentor.bulks.bulk import Bulk
 from stentor.devices.registry import LIVE, DeviceStatus
 from stentor.jobs.lanes import LaneState, class_chars
-
-#: Characters spoken per second, about, in most languages that are written with letters.
-CHARS_PER_S: Final = 15.0
+from stentor.speech import CHARS_PER_S
 
 
 def audio_s(chars: int, speed: float = 1.0) -> float:

@@ -15,9 +15,17 @@ from stentor.bulks.bulk import CANCELED, CHUNK_ROWS, Bulk
 from stentor.bulks.spreadsheet import safe_cell
 from stentor.bulks.store import BulkStore
 from stentor.errors import AudioNotFound
-from stentor.jobs.job import QUEUED, Job
-from stentor.redis.record import from_fields
+from stentor.jobs.job import Job, JobState
+from stentor.jobs.records import read_job
+from stentor.redis.record import encode
+from stentor.speech import SpeechParams, added_defaults, params_of
 from stentor.storage.s3 import Storage
+
+
+def speech_columns(params: type[SpeechParams] = SpeechParams) -> tuple[str, ...]:
+    """The speech parameters that a manifest shows: some of the first release's, and all that were added since."""
+    return ("seed", "voice", "format", *added_defaults(params))
+
 
 #: Columns of the manifest, in order.
 COLUMNS: Final = (
@@ -36,14 +44,16 @@ COLUMNS: Final = (
     "attempts",
     "cached",
     "quality",
-    "seed",
-    "voice",
-    "format",
+    *speech_columns(),
     "filename",
     "group",
     "job_id",
     "metadata",
 )
+
+
+#: What rows say of speech that were checked before a field was added.
+_DEFAULTS: Final = {param.name: param.default for param in params_of()}
 
 
 def rows_of(storage: Storage, bulk_id: str, chunk: int) -> list[dict[str, Any]]:
@@ -60,7 +70,7 @@ def rows_of(storage: Storage, bulk_id: str, chunk: int) -> list[dict[str, Any]]:
 def entry(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> dict[str, Any]:
     """The line of one row. Without an outcome it is queued, or canceled with its bulk."""
     job_id = bulks.job_id(bulk.id, row["row"])
-    known = outcome or {"state": CANCELED if bulk.state == CANCELED else QUEUED}
+    known = outcome or {"state": CANCELED if bulk.state == CANCELED else JobState.QUEUED}
     settled_at = known.get("settled_at")
     return {
         "row": row["row"],
@@ -78,9 +88,7 @@ def entry(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None)
         "attempts": int(known.get("attempts", 0)),
         "cached": known.get("cached") == "true",
         "quality": json.loads(known["quality"]) if "quality" in known else None,
-        "seed": row["seed"],
-        "voice": row["voice"],
-        "format": row["format"],
+        **{name: row.get(name, _DEFAULTS.get(name)) for name in speech_columns()},
         "filename": row.get("filename"),
         "group": row.get("group"),
         "job_id": job_id,
@@ -104,17 +112,14 @@ def outcome_of(line: Mapping[str, Any]) -> dict[str, str]:
 
 def job_of(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> Job:
     """The job of a row that is in no lane: it has its outcome, or was never there."""
-    job = from_fields(Job, {**_asked(bulk, row), **(outcome or {})})
-    return job if outcome or bulk.state != CANCELED else from_fields(Job, {**_asked(bulk, row), "state": CANCELED})
+    job = read_job({**_asked(bulk, row), **(outcome or {})})
+    return job if outcome or bulk.state != CANCELED else read_job({**_asked(bulk, row), "state": CANCELED})
 
 
 def _asked(bulk: Bulk, row: Mapping[str, Any]) -> dict[str, str]:
     """What the row asked for, as a job's hash has it."""
     fields: dict[str, Any] = {
-        "speed": row["speed"],
-        "seed": row["seed"],
         "created_at": bulk.created_at,
-        "sample_rate_hz": row.get("sample_rate_hz"),
         "metadata": row.get("metadata") or {},
         "row": row["row"],
     }
@@ -122,10 +127,9 @@ def _asked(bulk: Bulk, row: Mapping[str, Any]) -> dict[str, str]:
         "id": bulks.job_id(bulk.id, row["row"]),
         "owner": bulk.owner,
         "text": row.get("text") or "",
-        "voice": row.get("voice") or "",
+        "speech": encode(SpeechParams.pick(row)),
         "model": "",
         "lane": "",
-        "format": row["format"],
         "priority": bulk.priority,
         "bulk": bulk.id,
     }

@@ -5,30 +5,45 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 from ulid import ULID
 
 from stentor.errors import StentorError
+from stentor.speech import SpeechParams
 
-QUEUED: Final = "queued"
-RUNNING: Final = "running"
-SUCCEEDED: Final = "succeeded"
-FAILED: Final = "failed"
-CANCELED: Final = "canceled"
-#: queued -> running -> succeeded | failed | canceled; a crash moves running back to queued.
-STATES: Final = (QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED)
-SETTLED: Final = frozenset({SUCCEEDED, FAILED, CANCELED})
 
-#: From the most to the least urgent.
-PRIORITIES: Final = ("interactive", "standard", "bulk")
-#: How what a job asks for is to be read. It grows when an older release would read it wrongly, not for a new field
-#: that an older one may pass over (docs/why/decisions/mixed-releases.md). Jobs without a version are of 1.
-VERSION: Final = 1
-#: Who does not choose a seed gets this one, so that the same request gives the same bytes.
-DEFAULT_SEED: Final = 0
-#: How much faster or slower than its own pace a voice can be asked to speak.
-MIN_SPEED, MAX_SPEED = 0.25, 4.0
+class JobState(StrEnum):
+    """queued -> running -> succeeded | failed | canceled; a crash moves running back to queued."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+#: States in which a job has its outcome.
+SETTLED: Final = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED})
+
+
+class Priority(StrEnum):
+    """Which jobs go first, from the most to the least urgent."""
+
+    INTERACTIVE = "interactive"
+    STANDARD = "standard"
+    BULK = "bulk"
+
+
+PRIORITIES: Final[tuple[str, ...]] = tuple(Priority)
+
+#: Metadata of a job, a row or a bulk: most entries, longest name, longest value.
+MAX_METADATA, MAX_METADATA_NAME_CHARS, MAX_METADATA_VALUE_CHARS = 16, 64, 512
+#: How a job's record is to be read. It grows when an older release would read it wrongly, not for a new field that an
+#: older one may pass over (docs/why/decisions/mixed-releases.md). Jobs without a version are of version 1; since
+#: version 2 the speech parameters are one field.
+VERSION: Final = 2
 
 
 def new_id() -> str:
@@ -45,17 +60,12 @@ class Job:
     owner: str
     #: The API key that submitted it, by its id; its limits and its usage count.
     key_id: str | None = None
-    state: str = QUEUED
+    state: JobState = JobState.QUEUED
     text: str
-    voice: str
+    speech: SpeechParams
     model: str
     lane: str
-    speed: float = 1.0
-    seed: int = DEFAULT_SEED
-    format: str = "wav"
-    #: Sample rate that was asked for; None keeps the voice's own.
-    sample_rate_hz: int | None = None
-    priority: str = "standard"
+    priority: Priority = Priority.STANDARD
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float = dataclasses.field(default_factory=time.time)
     #: Where the outcome is told, beside the owner's endpoints.
@@ -104,14 +114,14 @@ class Job:
 class Outcome:
     """What settling writes into a job: the audio, or the error that took its place."""
 
-    state: str
+    state: JobState
     fields: Mapping[str, Any]
 
     @classmethod
     def failed(cls, error: StentorError) -> Outcome:
         """The outcome of a job that ``error`` ended."""
         return cls(
-            state=FAILED,
+            state=JobState.FAILED,
             fields={
                 "error_code": error.code,
                 "error_detail": error.detail,

@@ -13,13 +13,13 @@ import redis
 
 from stentor.doorbell import SYNTHESIS_QUEUE
 from stentor.errors import JobNotFound, JobSettled, LimitError, TooManyWaiting
-from stentor.jobs.job import QUEUED, STATES, Job
+from stentor.jobs.job import Job, JobState
 from stentor.jobs.lanes import Lane, LaneState
+from stentor.jobs.records import job_items, read_job
 from stentor.owners.access import NO_LIMITS, Limits
 from stentor.owners.usage import too_many_chars
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, replicated, script, text_map
-from stentor.redis.record import from_fields, to_items
 
 #: Outcomes kept for requests that wait. One that reads slower than this many outcomes looks at its job anyway.
 EVENTS_KEPT = 10_000
@@ -90,7 +90,7 @@ class JobStore:
         pipe = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipe.hgetall(keys.job(job_id))
-        return {fields["id"]: from_fields(Job, fields) for fields in (pipe.execute() if ids else ()) if fields}
+        return {fields["id"]: read_job(fields) for fields in (pipe.execute() if ids else ()) if fields}
 
     def get(self, job_id: str, owner: str) -> Job:
         """The job as it is now.
@@ -102,7 +102,7 @@ class JobStore:
             fields = text_map(self._client.hgetall(keys.job(job_id)))
         if fields.get("owner") != owner:
             raise JobNotFound(f"there is no job {job_id!r}")
-        return from_fields(Job, fields)
+        return read_job(fields)
 
     def cancel(self, job_id: str, owner: str) -> Job:
         """The job, canceled; a device that is just speaking it throws the audio away.
@@ -123,10 +123,12 @@ class JobStore:
             raise JobSettled(f"the job is {job.state}; only a queued or running job can be canceled")
         return job
 
-    def list(self, owner: str, *, states: Iterable[str] = STATES, limit: int, after: str | None = None) -> JobPage:
+    def list(
+        self, owner: str, *, states: Iterable[str] = tuple(JobState), limit: int, after: str | None = None
+    ) -> JobPage:
         """The owner's jobs in these states, newest first, from the one that follows ``after`` on."""
         wanted = frozenset(states)
-        indexes = sorted({keys.OPEN if state == QUEUED else state for state in wanted})
+        indexes = sorted({keys.OPEN if state == JobState.QUEUED else state for state in wanted})
         jobs: list[Job] = []
         more = True
         with redis_errors():
@@ -153,7 +155,7 @@ class JobStore:
         if expired:
             for index in indexes:
                 self._client.zrem(keys.jobs(owner, index), *expired)
-        return (from_fields(Job, fields) for fields in hashes if fields)
+        return (read_job(fields) for fields in hashes if fields)
 
 
 def _packed(job: Job) -> dict[str, object]:
@@ -170,7 +172,7 @@ def _packed(job: Job) -> dict[str, object]:
         "bulk": job.bulk or "",
         "chunk": str(job.chunk),
         "row": str(job.row),
-        "fields": to_items(job),
+        "fields": job_items(job),
     }
 
 

@@ -7,7 +7,9 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -24,6 +26,8 @@ def encode(value: Any) -> str:
     if type(value) is int or (type(value) is float and math.isfinite(value)):
         # What JSON has for them, ten times as fast: a bulk has millions.
         return repr(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_json(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -71,11 +75,19 @@ def _reader(kind: type[Record]) -> msgspec.json.Decoder[Record]:
 
 @functools.cache
 def _decoders(kind: type[DataclassInstance]) -> dict[str, Callable[[str], Any]]:
-    return {field.name: _decoder(str(field.type)) for field in dataclasses.fields(kind)}
+    types = get_type_hints(kind)
+    return {field.name: _decoder(types[field.name]) for field in dataclasses.fields(kind)}
 
 
-def _decoder(annotation: str) -> Callable[[str], Any]:
-    if annotation.startswith("tuple"):
+def _decoder(kind: Any) -> Callable[[str], Any]:
+    kinds = [one for one in get_args(kind) if one is not NoneType] if isinstance(kind, UnionType) else [kind]
+    kind = kinds[0]
+    if kind in {str, int, float} or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return cast("Callable[[str], Any]", kind)
+    if get_origin(kind) is tuple:
         return lambda raw: tuple(json.loads(raw))
-    plain: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
-    return plain.get(annotation.removesuffix(" | None"), json.loads)
+    return _record_reader(kind) if dataclasses.is_dataclass(kind) else json.loads
+
+
+def _record_reader(kind: Any) -> Callable[[str], Any]:
+    return lambda raw: from_json(kind, raw)

@@ -60,7 +60,7 @@ def speak(texts: Sequence[str]) -> None:
     """One forward pass; long texts are cut as Stentor cuts them."""
     voice = Gpu.engine.voices[0]
     limit = Gpu.engine.info.segment_chars
-    rows = [Gpu.engine.prepare(Segment(text=piece, voice=voice)) for text in texts for piece in split(text, limit)]
+    rows = [Gpu.engine.prepare(Segment.of(piece, voice)) for text in texts for piece in split(text, limit)]
     began_s = time.time()
     answers = Gpu.engine.synthesize(rows)
     ended_s = time.time()

@@ -19,12 +19,13 @@ from typing import Any
 
 import redis
 
-from stentor.jobs.job import SUCCEEDED, Job, Outcome, new_id
+from stentor.jobs.job import Job, JobState, Outcome, Priority, new_id
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import Backlog, JobStore
 from stentor.local.servers.neighbours import neighbours
 from stentor.redis.client import connect
 from stentor.settings import Settings
+from stentor.speech import SpeechParams
 from tests.bench.engine import cpu_name, texts
 from worker.claiming.claims import Claims
 
@@ -100,7 +101,7 @@ class _Bench:
             inside_s.append(self._script_s() - before_s)
             assert len(claimed) == CLAIM, f"{len(claimed)} claimed, {CLAIM} wanted"
             for claim in claimed:
-                assert self._claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+                assert self._claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 1.0}))
             self._waiting[lane_key] -= CLAIM
         return took_s, inside_s
 
@@ -122,7 +123,13 @@ def _jobs() -> Iterator[Job]:
     for seed, text in enumerate(itertools.cycle(texts(DIFFERENT))):
         lane = Lane.of(model="joe", priority="bulk", text_chars=len(text)).key
         yield Job(
-            id=new_id(), owner="bench", text=text, voice="joe", model="joe", lane=lane, priority="bulk", seed=seed
+            id=new_id(),
+            owner="bench",
+            text=text,
+            speech=SpeechParams(voice="joe", seed=seed),
+            model="joe",
+            lane=lane,
+            priority=Priority.BULK,
         )
 
 

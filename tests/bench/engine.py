@@ -129,7 +129,7 @@ def loaded() -> Engine:
 def batch(engine: Engine, block: list[str]) -> float:
     """Speaks the block as one batch, phonemes included, and answers its seconds of audio."""
     voice = engine.voices[0]
-    batch = [engine.prepare(Segment(text=text, voice=voice, seed=number)) for number, text in enumerate(block)]
+    batch = [engine.prepare(Segment.of(text, voice, seed=number)) for number, text in enumerate(block)]
     answers = engine.synthesize(batch)
     assert all(isinstance(answer, Speech) for answer in answers), answers
     samples = sum(len(answer.samples) for answer in answers if isinstance(answer, Speech))

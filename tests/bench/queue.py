@@ -28,15 +28,16 @@ from typing import Any
 import redis
 
 from stentor.doorbell import Doorbell, create_celery
-from stentor.jobs.job import SUCCEEDED, Job, new_id
+from stentor.jobs.job import Job, JobState, Priority, new_id
 from stentor.jobs.lanes import Lane
+from stentor.jobs.records import read_job
 from stentor.jobs.store import JobStore
 from stentor.local import Neighbours
 from stentor.local.servers.neighbours import neighbours
 from stentor.redis import keys
 from stentor.redis.client import connect, text_map
-from stentor.redis.record import from_fields
 from stentor.settings import Settings
+from stentor.speech import SpeechParams
 from stentor.storage.s3 import Storage
 from tests.bench.engine import cpu_name
 from tests.support.stacks.stack import eventually
@@ -114,13 +115,21 @@ class Bench:
 
     def spoken(self) -> int:
         """How many texts have their audio."""
-        return int(self.client.zcard(keys.jobs(OWNER, SUCCEEDED)))
+        return int(self.client.zcard(keys.jobs(OWNER, JobState.SUCCEEDED)))
 
 
 def _job(text: str, seed: int, priority: str) -> Job:
     # Each has a seed of its own, for else repeated texts would be spoken once.
     lane = Lane.of(model=MODEL, priority=priority, text_chars=len(text)).key
-    return Job(id=new_id(), owner=OWNER, text=text, voice=MODEL, model=MODEL, lane=lane, priority=priority, seed=seed)
+    return Job(
+        id=new_id(),
+        owner=OWNER,
+        text=text,
+        speech=SpeechParams(voice=MODEL, seed=seed),
+        model=MODEL,
+        lane=lane,
+        priority=Priority(priority),
+    )
 
 
 def passes_of(log: Path) -> list[dict[str, Any]]:
@@ -240,8 +249,8 @@ def _settled(client: redis.Redis, ids: Sequence[str]) -> list[Job] | None:
     pipe = client.pipeline(transaction=False)
     for job_id in ids:
         pipe.hgetall(keys.job(job_id))
-    jobs = [from_fields(Job, text_map(fields)) for fields in pipe.execute()]
-    return jobs if all(job.state == SUCCEEDED for job in jobs) else None
+    jobs = [read_job(text_map(fields)) for fields in pipe.execute()]
+    return jobs if all(job.state == JobState.SUCCEEDED for job in jobs) else None
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

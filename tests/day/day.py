@@ -194,5 +194,5 @@ def _alone_s(job: Job, gpu: Gpu) -> float:
     """How long the GPU takes for a text that shares no pass."""
     engine = SimulatedEngine(gpu)
     (voice,) = engine.voices
-    rows = [engine.prepare(Segment(text=text, voice=voice)) for text in split(job.text, gpu.segment_chars)]
+    rows = [engine.prepare(Segment.of(text, voice)) for text in split(job.text, gpu.segment_chars)]
     return sum(gpu.batch_s(row.cost, 1) for row in rows)

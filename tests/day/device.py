@@ -21,7 +21,7 @@ from ulid import ULID
 from stentor.devices.registry import BUSY, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus, device_id
 from stentor.doorbell import BY_POLICY, LOAD, SYNTHESIS_QUEUE, SYNTHESIZE, device_queue
 from stentor.doorbell import UNLOAD as UNLOAD_ORDER
-from stentor.jobs.job import SUCCEEDED, Outcome
+from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.store import Backlog
 from stentor.redis import keys
 from stentor.settings import Settings
@@ -356,7 +356,7 @@ class Device:
             "batch_size": batch.size,
             "batch_padding": round(batch.padding, 4),
         }
-        if self._claims.settle(claimed.claim, Outcome(state=SUCCEEDED, fields=fields)):
+        if self._claims.settle(claimed.claim, Outcome(state=JobState.SUCCEEDED, fields=fields)):
             self.record.settled.append(job.id)
             self.record.waited_s[job.id] = now - job.created_at
         self._ready.drop(claimed)

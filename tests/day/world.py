@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 import redis
 
 from stentor.doorbell import Doorbell, create_celery
-from stentor.jobs.job import Job, new_id
+from stentor.jobs.job import Job, Priority, new_id
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import JobStore
 from stentor.redis import keys
 from stentor.redis.client import text_list, text_map
 from stentor.settings import Settings
+from stentor.speech import SpeechParams
 from tests.day.device import Device
 from tests.day.shapes import Arrival
 from tests.day.waits import VirtualBacklog
@@ -95,10 +96,10 @@ class World:
             id=new_id(),
             owner=OWNER,
             text=text,
-            voice=model,
+            speech=SpeechParams(voice=model),
             model=model,
             lane=Lane.of(model=model, priority=priority, text_chars=len(text)).key,
-            priority=priority,
+            priority=Priority(priority),
             created_at=self.now,
         )
 

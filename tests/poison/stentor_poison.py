@@ -59,7 +59,7 @@ class PoisonEngine:
     def unload(self) -> None: ...
 
     def prepare(self, segment: Segment) -> PoisonUtterance:
-        return PoisonUtterance(segment=segment, cost=2 * len(segment.text), hz=200.0 + segment.seed % 100)
+        return PoisonUtterance(segment=segment, cost=2 * len(segment.text), hz=200.0 + segment.speech.seed % 100)
 
     def synthesize(self, batch: Sequence[Utterance]) -> list[Speech | SynthesisError]:
         time.sleep(PASS_S)
@@ -95,7 +95,7 @@ def samples_of(row: Utterance) -> NDArray[np.float32]:
     samples: NDArray[np.float32] = (0.5 * np.sin(2 * np.pi * row.hz * times_s)).astype(np.float32)
     if "nan" in row.segment.text:
         samples[:] = np.nan
-    if "flaky" in row.segment.text and row.segment.seed == 0:
+    if "flaky" in row.segment.text and row.segment.speech.seed == 0:
         samples[:] = 0
     return samples
 

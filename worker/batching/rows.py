@@ -15,8 +15,6 @@ from worker.engines.contract import Engine, EngineInfo, Segment, Speech, Utteran
 
 _log = log.get(__name__)
 
-#: Seeds are 32 bits wide: what numpy's generators and torch take alike.
-SEED_RANGE = 2**32
 #: Added to a seed for another take: the golden ratio of the range, far from the seeds of a text's other segments.
 OTHER_SEED = 0x9E3779B9
 
@@ -127,7 +125,7 @@ def another_take(row: BatchRow, engine: Engine) -> BatchRow:
         SynthesisError: the engine does not take it a second time.
     """
     segment = row.utterance.segment
-    other = dataclasses.replace(segment, seed=(segment.seed + OTHER_SEED) % SEED_RANGE)
+    other = segment.with_seed(segment.speech.seed + OTHER_SEED)
     return dataclasses.replace(row, utterance=engine.prepare(other), alone=True, take=row.take + 1)
 
 
@@ -138,7 +136,7 @@ def parcel_of(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> 
     claimed = ClaimedJob(claim, split(job.text, engine.info.segment_chars), engine.info.sample_rate_hz)
     rows: list[BatchRow] = []
     for at, text in enumerate(claimed.texts):
-        segment = Segment(text=text, voice=voice, speed=job.speed, seed=(job.seed + at) % SEED_RANGE)
+        segment = Segment(text=text, voice=voice, speech=job.speech).with_seed(job.speech.seed + at)
         try:
             utterance = engine.prepare(segment)
         except SynthesisError as exc:
@@ -169,16 +167,18 @@ def _voice(job: Job, engine: Engine) -> Voice:
     if job.recording is not None:
         return _cloned(job, engine.info)
     for voice in engine.voices:
-        if voice.name == job.voice:
+        if voice.name == job.speech.voice:
             return voice
-    raise ModelUnavailable(f"model {job.model!r} no longer has a voice {job.voice!r}")
+    raise ModelUnavailable(f"model {job.model!r} no longer has a voice {job.speech.voice!r}")
 
 
 def _cloned(job: Job, info: EngineInfo) -> Voice:
     if not info.cloning:
-        raise CloningUnsupported(f"the voice {job.voice!r} is a recording, and {job.model!r} cannot speak with one")
+        raise CloningUnsupported(
+            f"The voice {job.speech.voice!r} is a recording. The model {job.model!r} cannot clone."
+        )
     return Voice(
-        name=job.voice,
+        name=job.speech.voice,
         model=job.model,
         engine=info.name,
         languages=info.languages,

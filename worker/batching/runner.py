@@ -80,7 +80,7 @@ class BatchRunner:
         segment = row.utterance.segment
         try:
             chars = quality.spoken_chars(segment.text)
-            quality.check(answer.samples, engine.info.sample_rate_hz, chars, speed=segment.speed)
+            quality.check(answer.samples, engine.info.sample_rate_hz, chars, speed=segment.speech.speed)
         except AudioInvalid as exc:
             _log.warning("bad_audio", job_id=row.claimed.job.id, take=row.take, reason=exc.detail)
             if row.take == MAX_TAKES:

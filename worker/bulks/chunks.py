@@ -15,13 +15,14 @@ from stentor.bulks import manifest
 from stentor.bulks.bulk import CHUNK_ROWS, Bulk
 from stentor.bulks.store import BulkStore
 from stentor.errors import RequestError
-from stentor.jobs.job import FAILED, Job
+from stentor.jobs.job import Job, JobState
 from stentor.jobs.making import make_job
 from stentor.jobs.store import EVENTS_KEPT, JobStore
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_map
 from stentor.redis.record import encode
 from stentor.settings import Settings
+from stentor.speech import SpeechParams
 from stentor.storage.s3 import Storage
 from stentor.voices.directory import VoiceDirectory
 from stentor.voices.voice import Voice
@@ -75,7 +76,7 @@ class Chunks:
         stored = self._storage.get(bulks.results_key(bulk.id, chunk, "jsonl"))
         kept: list[str | int] = []
         for line in map(json.loads, stored.splitlines()):
-            if line["state"] != FAILED:
+            if line["state"] != JobState.FAILED:
                 kept += [line["row"], json.dumps(manifest.outcome_of(line))]
         with redis_errors():
             self._reopen(
@@ -152,7 +153,7 @@ class Chunks:
         jsonl, as_csv = manifest.jsonl(entries), manifest.as_csv(entries)
         self._storage.put(bulks.results_key(bulk.id, chunk, "jsonl"), jsonl, content_type="application/jsonl")
         self._storage.put(bulks.results_key(bulk.id, chunk, "csv"), as_csv, content_type="text/csv")
-        failed = sum(line["state"] == FAILED for line in entries)
+        failed = sum(line["state"] == JobState.FAILED for line in entries)
         with redis_errors():
             self._close(
                 keys=[
@@ -182,10 +183,7 @@ class Chunks:
             text=row["text"],
             voice=voice,
             priority=bulk.priority,
-            speed=row["speed"],
-            seed=row["seed"],
-            format=row["format"],
-            sample_rate_hz=row.get("sample_rate_hz"),
+            speech=SpeechParams.pick(row, voice=voice.name),
             cache=row.get("cache", True),
             settings=self._settings,
             metadata=row.get("metadata") or {},
@@ -197,5 +195,6 @@ class Chunks:
 
 
 def _fault(code: str, detail: str) -> str:
-    fields = {"state": FAILED, "error_code": code, "error_detail": detail, "error_retryable": False, "attempts": 0}
+    error = {"error_code": code, "error_detail": detail, "error_retryable": False}
+    fields = {"state": JobState.FAILED, **error, "attempts": 0}
     return json.dumps({name: encode(value) for name, value in fields.items()} | {"settled_at": str(time.time())})

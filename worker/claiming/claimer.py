@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 
 from stentor import log
 from stentor.errors import CloningUnsupported, EngineCrashed, EngineFailed, ModelUnavailable, SynthesisError
-from stentor.jobs.job import FAILED, PRIORITIES, SUCCEEDED, Job, Outcome
+from stentor.jobs.job import PRIORITIES, Job, JobState, Outcome
 from stentor.jobs.lanes import Lane, class_chars
 from stentor.jobs.store import Backlog
 from stentor.settings import Settings
+from stentor.speech import CHARS_PER_S
 from worker.batching.budget import Budgets
 from worker.batching.rows import BatchRow, ClaimedJob, parcel_of
 from worker.claiming.choice import Draw, choose
@@ -23,9 +24,6 @@ from worker.process.blackbox import CrashReport
 
 _log = log.get(__name__)
 
-#: Characters that a voice speaks in a second: 14 to 16 in English with the voices measured. Only a first guess of
-#: how many texts to claim; batches are packed by the cost that the engine itself estimates.
-CHARS_PER_S = 15.0
 #: Most jobs of one claim, so that a lane of very short texts is not emptied by one device.
 CLAIM_COUNT = 256
 
@@ -137,8 +135,9 @@ class Claimer:
         if job.attempts > self._settings.max_attempts:
             self._fail(claim, self._given_up(job))
         elif claim.known:
-            self._claims.settle(claim, Outcome(state=SUCCEEDED, fields={**claim.known, "cached": True}))
-            _log.info("job_settled", job_id=job.id, state=SUCCEEDED, cached=True, attempts=job.attempts)
+            outcome = Outcome(state=JobState.SUCCEEDED, fields={**claim.known, "cached": True})
+            self._claims.settle(claim, outcome)
+            _log.info("job_settled", job_id=job.id, state=JobState.SUCCEEDED, cached=True, attempts=job.attempts)
         return job.attempts > self._settings.max_attempts or bool(claim.known)
 
     def _follows(self, claim: Claim) -> bool:
@@ -163,7 +162,7 @@ class Claimer:
     def _fail(self, claim: Claim, error: SynthesisError) -> None:
         self._claims.settle(claim, Outcome.failed(error))
         attempts = claim.job.attempts
-        _log.error("job_settled", job_id=claim.job.id, state=FAILED, code=error.code, attempts=attempts)
+        _log.error("job_settled", job_id=claim.job.id, state=JobState.FAILED, code=error.code, attempts=attempts)
 
     def orphan(self) -> ClaimedJob | None:
         """The next job that an earlier process of this device left, in hand; None when there is none left.
@@ -193,6 +192,7 @@ class Claimer:
 
 def _count(lane: Lane, info: EngineInfo, room: float) -> int:
     """How many of the lane's texts fit into ``room`` units of cost, by the longest text of its class."""
+    # Only a first guess: batches are packed by the cost that the engine itself estimates.
     cost = class_chars(lane.length) / CHARS_PER_S * info.cost_per_s
     return 0 if room <= 0 else max(1, min(CLAIM_COUNT, int(room // cost)))
 

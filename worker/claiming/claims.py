@@ -13,10 +13,11 @@ from stentor import log
 from stentor.errors import RecordNewer
 from stentor.jobs.job import VERSION, Job, Outcome
 from stentor.jobs.lanes import Lane
+from stentor.jobs.records import read_job
 from stentor.jobs.store import EVENTS_KEPT
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_list
-from stentor.redis.record import encode, from_fields
+from stentor.redis.record import encode
 from stentor.settings import Settings
 
 _log = log.get(__name__)
@@ -107,10 +108,7 @@ class Claims:
         if newer:
             error = RecordNewer(f"jobs of a version above {VERSION} wait for a device of a newer release")
             _log.warning("jobs_left", code=error.code, reason=error.detail, jobs=len(newer), job_id=newer[0])
-        return [
-            Claim(job=from_fields(Job, _pairs(fields)), entry=entry, known=_pairs(known))
-            for entry, fields, known in rows
-        ]
+        return [Claim(job=read_job(_pairs(fields)), entry=entry, known=_pairs(known)) for entry, fields, known in rows]
 
     def settle(self, claim: Claim, outcome: Outcome) -> bool:
         """Record the job's outcome; False if this claim is void, and then nothing was changed."""

@@ -21,7 +21,7 @@ def warm_up(engine: Engine) -> int:
         EngineFailed: not even a sixteenth of the budget fits into memory, or the model does not speak.
     """
     budget = engine.info.budget
-    row = engine.prepare(Segment(text=(TEXT * 5)[: engine.info.segment_chars], voice=engine.voices[0]))
+    row = engine.prepare(Segment.of((TEXT * 5)[: engine.info.segment_chars], engine.voices[0]))
     cost = budget
     while cost >= max(1, budget * SMALLEST):
         count = max(1, cost // row.cost)

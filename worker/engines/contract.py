@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from stentor.speech import MAX_SEED, SpeechParams
 from stentor.voices.voice import Voice
 
 if TYPE_CHECKING:
@@ -26,10 +27,17 @@ class Segment:
 
     text: str
     voice: Voice
-    #: How fast: 2.0 speaks in half the time, 0.5 in twice the time.
-    speed: float = 1.0
-    #: Seed of the row's noise, 0 to 2**32 - 1.
-    seed: int = 0
+    #: The job's, with a seed of the segment's own.
+    speech: SpeechParams
+
+    @classmethod
+    def of(cls, text: str, voice: Voice, **params: Any) -> Segment:
+        """A segment that is no job's, spoken as the defaults and ``params`` say."""
+        return cls(text=text, voice=voice, speech=SpeechParams(voice=voice.name, **params))
+
+    def with_seed(self, seed: int) -> Segment:
+        """The segment with a seed of this number, which may exceed the range of seeds."""
+        return dataclasses.replace(self, speech=dataclasses.replace(self.speech, seed=seed % (MAX_SEED + 1)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from stentor import log
 from stentor.bulks.bulk import row_of
 from stentor.bulks.manifest import Results
 from stentor.bulks.store import BulkStore
-from stentor.jobs.job import CANCELED
+from stentor.jobs.job import JobState
 from stentor.redis import keys
 from stentor.redis.client import redis_errors
 from stentor.settings import Settings
@@ -24,7 +24,7 @@ def remove_canceled(client: redis.Redis, settings: Settings, job_id: str, key: s
         RedisUnavailable, StorageUnavailable: one of them does not answer; trying again helps.
     """
     storage = Storage(settings)
-    if _state(client, settings, storage, job_id) != CANCELED:
+    if _state(client, settings, storage, job_id) != JobState.CANCELED:
         return False
     storage.delete(key)
     _log.info("canceled_audio_removed", job_id=job_id)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stentor import log
 from stentor.errors import RedisUnavailable, StorageUnavailable, SynthesisError
 from stentor.formats import FORMATS
-from stentor.jobs.job import SUCCEEDED, Outcome
+from stentor.jobs.job import JobState, Outcome
 from stentor.storage.s3 import Storage, audio_key
 from worker.batching.rows import ClaimedJob
 from worker.batching.segments import pause_s
@@ -156,9 +156,9 @@ class Finisher:
         samples, rate_hz = _joined(claimed)
         if self._loudness_lufs is not None:
             samples = quality.to_loudness(samples, rate_hz, self._loudness_lufs)
-        form = FORMATS[job.format]
+        form = FORMATS[job.speech.format]
         body = audio.encode(
-            samples, sample_rate_hz=rate_hz, format=job.format, target_sample_rate_hz=job.sample_rate_hz
+            samples, sample_rate_hz=rate_hz, format=job.speech.format, target_sample_rate_hz=job.speech.sample_rate_hz
         )
         key = audio_key(job.id, job.created_at, form.extension)
         self._again_while_away(
@@ -177,7 +177,7 @@ class Finisher:
         }
         if batch:
             fields |= {"batch_id": batch.id, "batch_size": batch.size, "batch_padding": round(batch.padding, 4)}
-        return Outcome(state=SUCCEEDED, fields=fields), key
+        return Outcome(state=JobState.SUCCEEDED, fields=fields), key
 
     def _again_while_away(self, away: type[Exception], act: Callable[[], T], *, deadline: float | None) -> T:
         """What ``act`` answers, tried again with growing pauses for as long as it raises ``away``.

@@ -9,7 +9,7 @@ import redis
 
 from stentor import log
 from stentor.bulks.bulk import ENDED
-from stentor.jobs.job import QUEUED, RUNNING
+from stentor.jobs.job import JobState
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
 from stentor.storage.s3 import Storage
@@ -62,7 +62,7 @@ def _used(client: redis.Redis, recording_id: str) -> bool:
 def _in_flight(use: str, state: str | None) -> bool:
     if use.startswith("bulk_"):
         return state is not None and state not in ENDED
-    return state in {QUEUED, RUNNING}
+    return state in {JobState.QUEUED, JobState.RUNNING}
 
 
 def _remove(client: redis.Redis, storage: Storage, recording: Recording) -> None:

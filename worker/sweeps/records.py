@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stentor import log
-from stentor.jobs.job import CANCELED, FAILED, RUNNING, SUCCEEDED
+from stentor.jobs.job import JobState
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
 from stentor.voices.recording_store import RecordingStore
@@ -17,7 +17,7 @@ _log = log.get(__name__)
 def sweep_jobs_indexes(sweep: Round, owners: Sequence[str]) -> None:
     """Take ids of expired jobs out of the owners' indexes. No job expires before it is as old as the retention."""
     old = f"({oldest_id('job', sweep.now_s - sweep.settings.retention_s)}"
-    indexes = [keys.jobs(owner, state) for owner in owners for state in (RUNNING, SUCCEEDED, FAILED, CANCELED)]
+    indexes = [keys.jobs(owner, state) for owner in owners for state in JobState if state != JobState.QUEUED]
 
     def look(index: str, after: str) -> tuple[str, int]:
         with redis_errors():

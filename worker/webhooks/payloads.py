@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from stentor.bulks.bulk import Bulk
 from stentor.jobs.job import Job
+from stentor.jobs.records import read_job
 from stentor.redis.record import from_fields
 from stentor.webhooks.webhook import PING, PROGRESS, Event, event_id
 
@@ -43,7 +44,7 @@ def message(event: Event, fields: Mapping[str, str], *, public_url: str | None, 
     if fields.get("owner") != event.owner:
         return None
     if event.type.startswith("job."):
-        return _of_job(event, from_fields(Job, fields), base)
+        return _of_job(event, read_job(fields), base)
     return _of_bulk(event, from_fields(Bulk, fields), base, now)
 
 
@@ -57,7 +58,7 @@ def _of_job(event: Event, job: Job, base: str) -> Message | None:
     data = {
         "id": job.id,
         "state": job.state,
-        "voice": job.voice,
+        "voice": job.speech.voice,
         "audio_s": job.audio_s,
         "audio_bytes": job.audio_bytes,
         "sha256": job.sha256,

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from stentor.cli import exit_codes, output
 from stentor.cli.bulk_download import Download, download
 from stentor.cli.finding import find_api
+from stentor.cli.speech_options import speech_options
 from stentor.client import Client, Problem
 
-FORMATS = ("wav", "flac", "mp3", "ogg")
 STATES = ("checking", "waiting", "running", "paused", "succeeded", "failed", "canceled")
 ENDED = frozenset({"succeeded", "failed", "canceled"})
 #: How long one request waits for the end, so that the bar moves.
@@ -58,11 +58,7 @@ def _client() -> Client:
 @click.option("--webhook", "webhook_url", metavar="URL", help="Told when the bulk has ended.")
 @click.option("--name", help="What to call it.  [default: the file's name]")
 @click.option("--archive", is_flag=True, help="Have the audio packed into an archive.")
-@click.option("--voice", help="Name of a voice; `stentor voices` lists them.")
-@click.option("--speed", type=float, help="2.0 speaks in half the time.")
-@click.option("--seed", type=int, help="The same seed gives the same audio.")
-@click.option("--format", "format", type=click.Choice(FORMATS), help="Format of the audio.  [default: wav]")
-@click.option("--sample-rate", "sample_rate_hz", type=int, metavar="HZ", help="Resample to this rate.")
+@speech_options()
 @_json
 def bulk(file: Path, wait: bool, folder: Path | None, json_wanted: bool, **fields: Any) -> None:
     """Speak FILE: CSV, TSV or JSON Lines with a column `text`, gzip or not. Exits with 1 if rows failed, 2 if the file
@@ -183,7 +179,7 @@ def _seconds(value: float | None) -> str | None:
 
 @click.group(invoke_without_command=True)
 @click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of results.")
 @_json
 @click.pass_context
 def bulks(ctx: click.Context, state: str | None, limit: int, json_wanted: bool) -> None:

@@ -15,15 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stentor.cli import exit_codes, output
 from stentor.cli import submit as submitting
 from stentor.cli.finding import find_api
+from stentor.cli.speech_options import speech_options
 from stentor.client import Client, Problem
 from stentor.client.types import JobJson
+from stentor.formats import FORMATS
+from stentor.jobs.job import PRIORITIES, JobState
 
-FORMATS = ("wav", "flac", "mp3", "ogg")
-PRIORITIES = ("interactive", "standard", "bulk")
 #: Whoever says one sentence waits for it; after this it is shown as it is.
 SAY_TIMEOUT_S = 300.0
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_priority = click.Choice([str(priority) for priority in PRIORITIES])
 _json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
 
 
@@ -31,20 +33,12 @@ def _client() -> Client:
     return Client(*find_api())
 
 
-def _speech_options(command: _Command) -> _Command:
-    """The options that say how a text is spoken."""
-    for option in (
-        click.option(
-            "--no-cache", "cache", flag_value=False, default=None, help="Speak it even if it was spoken before."
-        ),
-        click.option("--sample-rate", "sample_rate_hz", type=int, metavar="HZ", help="Resample to this rate."),
-        click.option("--format", "format", type=click.Choice(FORMATS), help="Format of the audio.  [default: wav]"),
-        click.option("--seed", type=int, help="The same seed gives the same audio."),
-        click.option("--speed", type=float, help="2.0 speaks in half the time."),
-        click.option("--voice", help="Name of a voice; `stentor voices` lists them."),
-    ):
-        command = option(command)
-    return command
+def _text_options(command: _Command) -> _Command:
+    """The options that say how a text is spoken, and whether again."""
+    again = click.option(
+        "--no-cache", "cache", flag_value=False, default=None, help="Speak it even if it was spoken before."
+    )
+    return speech_options()(again(command))
 
 
 @click.command()
@@ -57,7 +51,7 @@ def _speech_options(command: _Command) -> _Command:
     required=True,
     help="The file to write; - for standard output.",
 )
-@_speech_options
+@_text_options
 @_json
 def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
     """Speak TEXT into a file. The file's ending decides the format, unless --format does."""
@@ -88,8 +82,12 @@ def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
     required=True,
     help="Folder for the audio; a file per line, <line>-<job id>.<format>.",
 )
-@_speech_options
-@click.option("--priority", type=click.Choice(PRIORITIES), help="Who goes first.  [default: standard]")
+@_text_options
+@click.option(
+    "--priority",
+    type=click.Choice([str(priority) for priority in PRIORITIES]),
+    help="Which jobs go first.  [default: standard]",
+)
 @_json
 def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> None:
     """Speak FILE, a line a job, into a folder. Exits with 1 if some lines failed."""
@@ -155,7 +153,11 @@ def show_result(result: submitting.Result) -> None:
 @click.command()
 @click.argument("job_id", metavar="ID")
 @click.option(
-    "--wait", "wait_s", type=click.FloatRange(0, 86_400), default=0, help="Wait up to so many seconds for the outcome."
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 86_400),
+    default=0,
+    help="Wait up to this many seconds for it to end.",
 )
 @_json
 def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
@@ -173,7 +175,7 @@ def _given(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _need_success(job: JobJson) -> None:
-    if job["state"] == "succeeded":
+    if job["state"] == JobState.SUCCEEDED:
         return
     error = job["error"]
     if error:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from stentor.devices.registry import UNLOADED
-from stentor.jobs.job import SUCCEEDED
+from stentor.jobs.job import JobState
 from stentor.owners.access import READ, KeyStore
 from stentor.settings import Settings
 from tests.integration.api.test_jobs_api import refused
@@ -96,7 +96,7 @@ def test_keys_share_the_money_of_the_devices_that_spoke_for_them(
     job = http.post("/v1/jobs", json={"text": "x" * 20}).get_json()
     http.post("/v1/jobs", json={"text": "y" * 30}, headers={"Authorization": f"Bearer {second}"})
     bench.run()
-    assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == SUCCEEDED
+    assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == JobState.SUCCEEDED
     store.revoke(store.find(second).id)
     cost = http.get("/v1/cost?price_kwh=0.5&price_gpu_hour=2").get_json()
     assert sorted((key["owner"], key["key_name"], key["characters"]) for key in cost["keys"]) == [

@@ -12,7 +12,7 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from stentor.jobs.job import Outcome
+from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import JobStore
 from stentor.owners.access import KeyStore
@@ -213,7 +213,7 @@ def test_queued_and_running_jobs_are_told_apart_though_they_share_an_index(
     assert listed("state=queued") == sorted(set(ids) - set(running))
     assert listed("") == sorted(ids)
     claims.give_back(claimed[:2])
-    assert claims.settle(claimed[2], Outcome(state="succeeded", fields={"audio_s": 1.0}))
+    assert claims.settle(claimed[2], Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 1.0}))
     http.delete(f"/v1/jobs/{claimed[3].job.id}")
     assert listed("state=running") == []
     assert len(listed("state=queued")) == 7
@@ -246,7 +246,7 @@ def test_a_running_job_is_canceled_and_its_delivery_becomes_void(
     (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == "running"
     assert http.delete(f"/v1/jobs/{job['id']}").get_json()["state"] == "canceled"
-    assert not claims.settle(claim, Outcome(state="succeeded", fields={"audio_s": 1.0}))
+    assert not claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 1.0}))
     assert http.get(f"/v1/jobs/{job['id']}").get_json()["state"] == "canceled"
 
 
@@ -259,7 +259,7 @@ def test_audio_is_a_redirect_or_the_bytes(
     (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     storage.put("audio/x.wav", b"RIFF....", content_type="audio/wav")
     fields = {"audio_key": "audio/x.wav", "audio_s": 1.5, "audio_bytes": 8, "sha256": "ab" * 32}
-    assert claims.settle(claim, Outcome(state="succeeded", fields=fields))
+    assert claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields=fields))
 
     inline = http.get(f"/v1/jobs/{job['id']}/audio?inline=1")
     assert (inline.status_code, inline.get_data(), inline.content_type) == (200, b"RIFF....", "audio/wav")
@@ -279,7 +279,7 @@ def test_wait_ends_with_the_outcome_and_not_with_the_time(
     claims = Claims(client, settings, "testhost/cpu")
     (claim,) = claims.claim(Lane.of(model=TONE, priority="standard", text_chars=len(TEXT)), 5)
     settle = threading.Timer(
-        0.5, lambda: claims.settle(claim, Outcome(state="failed", fields={"error_code": "engine_failed"}))
+        0.5, lambda: claims.settle(claim, Outcome(state=JobState.FAILED, fields={"error_code": "engine_failed"}))
     )
     settle.start()
     started = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor.jobs.job import FAILED, SUCCEEDED
+from stentor.jobs.job import JobState
 from stentor.owners.access import KeyStore, Limits
 from stentor.owners.usage import UsageStore
 from stentor.redis import keys
@@ -43,7 +43,7 @@ def test_a_spoken_job_adds_characters_audio_and_time_of_the_device(
     make().run()
     spoken = http.get(f"/v1/jobs/{job['id']}").get_json()
     (used,) = http.get("/v1/usage").get_json()["usage"]
-    assert spoken["state"] == SUCCEEDED
+    assert spoken["state"] == JobState.SUCCEEDED
     assert (used["jobs"], used["characters"]) == (1, 20)
     assert used["audio_s"] == pytest.approx(spoken["audio_s"], abs=0.001)
     assert used["audio_s"] > 1
@@ -67,7 +67,7 @@ def test_a_cached_job_takes_no_time_of_a_device(http: FlaskClient, client: redis
 def test_a_failed_job_costs_its_characters_only(http: FlaskClient, make: MakeBench) -> None:
     job = http.post("/v1/jobs", json={"text": "this is poison"}).get_json()
     make().run()
-    assert state_of(http, job["id"]) == FAILED
+    assert state_of(http, job["id"]) == JobState.FAILED
     (used,) = http.get("/v1/usage").get_json()["usage"]
     assert used == {**used, "jobs": 0, "characters": 14, "audio_s": 0.0, "device_s": 0.0}
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from scheduler.metrics.metrics import Gathered, Gatherer
 from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import DeviceRegistry, DeviceStatus
-from stentor.jobs.job import SUCCEEDED, Outcome
+from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.lanes import Lane, LaneState
 from stentor.jobs.store import Backlog, JobStore
 from stentor.redis import keys
@@ -63,14 +63,14 @@ def test_what_is_noted_of_the_lanes_is_what_is_in_them(
         elif held:
             claim = held.pop(draw.randrange(len(held)))
             if step == "settle":
-                bench.claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+                bench.claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 1.0}))
             else:
                 bench.claims.give_back([claim])
         assert told(bench.backlog.lanes()) == looked_up(bench.client), step
         _, remembered = bench.backlog._last
         assert len(remembered) <= 2 * len(TEXTS) + 5 + len(TEXTS), "what is over is forgotten"
     for claim in held:
-        bench.claims.settle(claim, Outcome(state=SUCCEEDED, fields={"audio_s": 1.0}))
+        bench.claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 1.0}))
     bench.run()
     assert bench.backlog.lanes() == []
     assert set(bench.client.hkeys(keys.BACKLOG)) <= {""}, "an empty lane is looked at no more"

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from stentor.jobs.cache import fingerprint
 from stentor.redis import keys
+from stentor.speech import SpeechParams
 from stentor.voices.voice import Voice
 from tests.support.speech.factories import ToneEngine, a_job
 from tests.support.work.device import Bench
@@ -20,11 +21,10 @@ VOICE = Voice(name="tone", model="tone", engine="tone", languages=("en",), sampl
 
 
 def print_of(**changes: object) -> str:
-    plain: dict[str, object] = {
-        "text": "Hello.", "voice": VOICE, "speed": 1.0, "seed": 0, "format": "wav", "sample_rate_hz": None,
-        "loudness_lufs": None,
-    }  # fmt: skip
-    return fingerprint(**{**plain, **changes})  # type: ignore[arg-type]
+    plain: dict[str, object] = {"text": "Hello.", "voice": VOICE, "loudness_lufs": None}
+    speech = SpeechParams.pick(changes, voice="tone")
+    others = {name: value for name, value in changes.items() if name in plain}
+    return fingerprint(**{**plain, **others, "speech": speech})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from stentor.errors import EngineFailed, SynthesisError
 from stentor.jobs.job import Job, new_id
 from stentor.jobs.lanes import Lane
+from stentor.speech import SpeechParams, field_names
 from stentor.voices.voice import Voice
 from worker.engines.contract import EngineInfo, Segment, Speech, Utterance
 
@@ -23,7 +24,8 @@ def a_job(text: str = "Your parcel arrives on Tuesday.", **fields: Any) -> Job:
     priority = fields.get("priority", "standard")
     model = fields.setdefault("model", TONE)
     lane = Lane.of(model=model, priority=priority, text_chars=len(text)).key
-    return Job(**{"id": new_id(), "owner": "acme", "text": text, "voice": TONE, "lane": lane, **fields})
+    speech = SpeechParams.pick({"voice": TONE, **{name: fields.pop(name) for name in field_names() if name in fields}})
+    return Job(**{"id": new_id(), "owner": "acme", "text": text, "speech": speech, "lane": lane, **fields})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class ToneEngine:
         self.loads += 1
 
     def prepare(self, segment: Segment) -> ToneUtterance:
-        return ToneUtterance(segment=segment, cost=len(segment.text), hz=200.0 + segment.seed % 100)
+        return ToneUtterance(segment=segment, cost=len(segment.text), hz=200.0 + segment.speech.seed % 100)
 
     def synthesize(self, batch: Sequence[Utterance]) -> list[Speech | SynthesisError]:
         texts = [row.segment.text for row in batch]

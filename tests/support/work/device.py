@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import redis
 
 from stentor.jobs.job import Job
+from stentor.jobs.records import read_job
 from stentor.jobs.store import Backlog, JobStore
 from stentor.redis import keys
 from stentor.redis.client import text_map
-from stentor.redis.record import from_fields
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.support.speech.factories import TONE, ToneEngine
@@ -95,7 +95,7 @@ class Bench:
         return left
 
     def now(self, job: Job) -> Job:
-        return from_fields(Job, text_map(self.client.hgetall(keys.job(job.id))))
+        return read_job(text_map(self.client.hgetall(keys.job(job.id))))
 
     def nothing_is_left(self) -> bool:
         lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]

@@ -8,27 +8,23 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
+from rapidfuzz.distance import OSA
+
 from stentor.errors import BulkError, ColumnDuplicate, ColumnInvalid, ColumnMissing, ColumnUnknown
+from stentor.jobs.job import MAX_METADATA, MAX_METADATA_NAME_CHARS
+from stentor.speech import SpeechParams, field_names
 from worker.bulks.intake.names import shown, unprintable
 
 TEXT: Final = "text"
-#: Columns that mean something, apart from all that begin with ``emotion``.
-KNOWN: Final = (
-    TEXT,
-    "id",
-    "voice",
-    "speed",
-    "seed",
-    "format",
-    "sample_rate_hz",
-    "cache",
-    "filename",
-    "group",
-    "pause_ms",
-)
+
+
+def known_columns(params: type[SpeechParams] = SpeechParams) -> tuple[str, ...]:
+    """Columns that have a meaning, apart from all that begin with ``emotion``."""
+    return (TEXT, "id", *field_names(params), "cache", "filename", "group", "pause_ms")
+
+
+KNOWN: Final = known_columns()
 EMOTION: Final = "emotion"
-#: A job's own limits (api/jobs/schemas.py): most entries, longest name, longest value.
-MAX_METADATA, MAX_NAME_CHARS, MAX_VALUE_CHARS = 16, 64, 512
 #: Columns whose names are looked at: more than a file may have, of whatever kind.
 MOST_COLUMNS: Final = 64
 #: What people call a known column, too far from it for a slip.
@@ -89,9 +85,9 @@ def name_fault(name: str) -> BulkError | None:
 
     The error may be looked at again and again, but is not to be raised: it would gather tracebacks.
     """
-    if len(name) > MAX_NAME_CHARS:
+    if len(name) > MAX_METADATA_NAME_CHARS:
         return ColumnInvalid(
-            f"the column {shown(name)} has a name of {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
+            f"The column name {shown(name)} has {len(name)} characters. Use at most {MAX_METADATA_NAME_CHARS}."
         )
     return _fault_of_short(name)
 
@@ -110,7 +106,7 @@ def _fault_of_short(name: str) -> BulkError | None:
 
 def slip_of(name: str) -> str | None:
     """The known column that somebody meant who wrote ``name``; None if it is a name of its own."""
-    return _slip_of_short(name) if len(name) <= MAX_NAME_CHARS else None
+    return _slip_of_short(name) if len(name) <= MAX_METADATA_NAME_CHARS else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -123,7 +119,8 @@ def _slip_of_short(name: str) -> str | None:
             return known
     if plain in _HONEST:
         return None
-    near = [(distance(plain, _plain(known)), known) for known in (*KNOWN, EMOTION)]
+    # Optimal string alignment: letters left out, put in, changed, or swapped with their neighbour.
+    near = [(OSA.distance(plain, _plain(known)), known) for known in (*KNOWN, EMOTION)]
     far, known = min(near)
     length = len(_plain(known))
     return known if far <= (0 if length < 4 else 1 if length < 7 else 2) else None
@@ -132,18 +129,3 @@ def _slip_of_short(name: str) -> str | None:
 def _plain(name: str) -> str:
     """A name without what hands get wrong: case, width, and what stands between words."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", name).casefold())
-
-
-def distance(one: str, other: str) -> int:
-    """How many letters were left out, put in, changed or swapped with their neighbour (optimal string alignment)."""
-    before: list[int] = []
-    last = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        row = [i]
-        for j, b in enumerate(other, 1):
-            best = min(row[-1] + 1, last[j] + 1, last[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                best = min(best, before[j - 2] + 1)
-            row.append(best)
-        before, last = last, row
-    return last[-1]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stentor.errors import StentorError
-from stentor.jobs.job import DEFAULT_SEED
+from stentor.speech import SpeechParams
 
 REJECT: Final = "reject"
 SKIP: Final = "skip"
@@ -23,8 +23,8 @@ MOST_NAME_CHARS, MOST_DETAIL_CHARS = 64, 1000
 class Options:
     """How to check a file.
 
-    ``defaults`` may say ``voice``, ``speed``, ``seed``, ``format``, ``sample_rate_hz`` and ``cache``. What they say is
-    believed, but for the voice: it is looked up.
+    ``defaults`` may have the speech parameters and ``cache``. Their values are not checked again, except for the voice,
+    which is looked up.
     """
 
     #: The name that the file came with. What the file is, it says itself.
@@ -40,16 +40,11 @@ class Options:
     max_rows: int = 10_000_000
     max_text_chars: int = 10_000
 
-    def filled(self) -> dict[str, Any]:
-        """What a row has that says nothing but its text; no ``sample_rate_hz`` keeps the voice's own."""
-        own: dict[str, Any] = {
-            "voice": self.default_voice,
-            "speed": 1.0,
-            "seed": DEFAULT_SEED,
-            "format": "wav",
-            "cache": True,
-        }
-        return own | {name: value for name, value in self.defaults.items() if value is not None}
+    def filled(self, params: type[SpeechParams] = SpeechParams) -> dict[str, Any]:
+        """The values of a row that has nothing but its text; None is left out."""
+        defaults = {name: value for name, value in self.defaults.items() if value is not None}
+        own = params(voice=self.default_voice).values() | {"cache": True} | defaults
+        return {name: value for name, value in own.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from stentor.errors import BulkError, FieldInvalid, RequestError, VoiceUnknown
 from stentor.formats import FORMATS
+from stentor.jobs.job import MAX_METADATA, MAX_METADATA_NAME_CHARS
+from stentor.speech import SpeechParams
 from stentor.text import clean
 from stentor.voices.voice import Voice
 from worker.bulks.intake import values
-from worker.bulks.intake.columns import EMOTION, MAX_METADATA, MAX_NAME_CHARS, TEXT, name_fault
+from worker.bulks.intake.columns import EMOTION, TEXT, name_fault
 from worker.bulks.intake.names import file_name, shown
 from worker.bulks.intake.report import Fault, Options
 from worker.bulks.intake.tables import Fields
@@ -21,8 +23,6 @@ from worker.bulks.intake.tables import Fields
 VOICES_KEPT: Final = 10_000
 #: Longest name that is looked up; no voice has one as long.
 VOICE_CHARS: Final = 200
-#: Values of a column that are remembered, and the longest of them.
-VALUES_KEPT, VALUE_CHARS = 1000, 64
 #: What makes a file name of a path, by format.
 _NAMED: Final = {name: functools.partial(file_name, extension=one.extension) for name, one in FORMATS.items()}
 
@@ -51,24 +51,23 @@ class CheckedRow:
 class RowChecker:
     """Checks one row after the other. Only voices are remembered between them."""
 
-    def __init__(self, options: Options, voices: Callable[[str], Voice]) -> None:
+    def __init__(
+        self, options: Options, voices: Callable[[str], Voice], params: type[SpeechParams] = SpeechParams
+    ) -> None:
         """``voices`` gives the voice of a name, or raises a RequestError."""
-        self._filled = options.filled()
+        self._filled = options.filled(params)
         self._max_chars = options.max_text_chars
         self._voices = voices
         self._known: dict[str, Voice | RequestError] = {}
         self._readers: Mapping[str, Callable[[Any], Any]] = {
+            **values.speech_readers(params),
             TEXT: self._text,
             "id": values.client_id,
             "voice": self._voice,
-            "speed": _Remembered(values.speed),
-            "seed": _Remembered(values.seed),
-            "format": _Remembered(values.audio_format),
-            "sample_rate_hz": _Remembered(values.sample_rate_hz),
-            "cache": _Remembered(values.cache),
+            "cache": values.cache,
             "filename": _path,
             "group": values.group,
-            "pause_ms": _Remembered(values.pause_ms),
+            "pause_ms": values.pause_reader(),
         }
 
     def check(self, number: int, fields: Fields) -> CheckedRow:
@@ -147,24 +146,6 @@ class RowChecker:
         return name
 
 
-class _Remembered:
-    """Reads a value; for text that was read before, the answer is known."""
-
-    def __init__(self, read: Callable[[Any], Any]) -> None:
-        self._read = read
-        self._known: dict[str, Any] = {}
-
-    def __call__(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return self._read(value)
-        found = self._known.get(value)
-        if found is None:
-            found = self._read(value)
-            if len(self._known) < VALUES_KEPT and len(value) <= VALUE_CHARS:
-                self._known[value] = found
-        return found
-
-
 def _path(value: Any) -> str:
     return values.text_of("filename", value)
 
@@ -191,6 +172,6 @@ def _put(metadata: dict[str, str], name: str, value: Any) -> None:
         raise FieldInvalid(f"the name {shown(name)} has U+{ord(bad[0]):04X}, which no text has")
     if name in metadata:
         raise FieldInvalid(f"{shown(name)} is there twice, once in 'metadata'; once is wanted")
-    if not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise FieldInvalid(f"{shown(name)} is a name of {len(name)} characters; 1 to {MAX_NAME_CHARS} are wanted")
+    if not 1 <= len(name) <= MAX_METADATA_NAME_CHARS:
+        raise FieldInvalid(f"The name {shown(name)} has {len(name)} characters. Use 1 to {MAX_METADATA_NAME_CHARS}.")
     metadata[name] = values.metadata(name, value)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
+from stentor.bulks.estimate import audio_s
 from stentor.voices.voice import Voice
 from worker.bulks.intake.columns import is_known
 from worker.bulks.intake.encodings import Encoding
@@ -13,9 +13,6 @@ from worker.bulks.intake.report import MOST_NAMES, Report
 from worker.bulks.intake.rows import CheckedRow
 from worker.bulks.intake.tables import Table
 from worker.bulks.intake.writing import Faults
-
-#: Characters that a voice speaks in a second, at its own pace: 14 to 16 in English with the voices measured.
-CHARS_PER_S: Final = 15.0
 
 
 class Sums:
@@ -43,7 +40,7 @@ class Sums:
             chars = len(line["text"])
             self._good += 1
             self._chars += chars
-            self._audio_s += chars / (CHARS_PER_S * line["speed"])
+            self._audio_s += audio_s(chars, line["speed"])
             self._voices[line["voice"]] += 1
 
     def report(self, table: Table, encoding: Encoding, *, faults: Faults, chunks: int) -> Report:

@@ -33,8 +33,8 @@ def _rows(utterance: PiperUtterance, config: VoiceConfig) -> list[Row]:
         Row(
             ids=ids,
             speaker_id=utterance.speaker_id,
-            seed=(utterance.segment.seed, number),
-            length_scale=inference.length_scale / utterance.segment.speed,
+            seed=(utterance.segment.speech.seed, number),
+            length_scale=inference.length_scale / utterance.segment.speech.speed,
             noise_scale=inference.noise_scale,
             noise_w_scale=inference.noise_w,
         )

@@ -120,9 +120,9 @@ class PiperEngine:
 
     def _first_words(self) -> Utterance:
         try:
-            return self.prepare(Segment(text=WARM_UP, voice=self.voices[0]))
+            return self.prepare(Segment.of(WARM_UP, self.voices[0]))
         except TextUnspeakable:  # a voice without Latin letters, whose phonemes are those of the text
-            return self.prepare(Segment(text=" ".join(self._config.letters), voice=self.voices[0]))
+            return self.prepare(Segment.of(" ".join(self._config.letters), self.voices[0]))
 
     def prepare(self, segment: Segment) -> Utterance:
         """The segment as phoneme ids, one row per sentence, with its cost in latent frames.

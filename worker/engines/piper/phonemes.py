@@ -64,7 +64,7 @@ class Phonemiser:
         speaker_id = self._speaker_id(segment)
         sentences = self._sentences(segment.text)
         frames = sum(FRAMES_PER_ID * len(ids) + FRAMES_PER_SENTENCE for ids in sentences)
-        cost = round(frames * self._config.inference.length_scale / segment.speed)
+        cost = round(frames * self._config.inference.length_scale / segment.speech.speed)
         return PiperUtterance(segment=segment, cost=max(1, cost), sentences=sentences, speaker_id=speaker_id)
 
     def _sentences(self, text: str) -> tuple[NDArray[np.int64], ...]:

@@ -83,7 +83,7 @@ class SimulatedEngine:
 
     def prepare(self, segment: Segment) -> Utterance:
         """The segment with its length in frames, which is exact."""
-        audio_s = len(segment.text) / CHARS_PER_S / segment.speed
+        audio_s = len(segment.text) / CHARS_PER_S / segment.speech.speed
         return Utterance(segment=segment, cost=max(1, round(audio_s * self._gpu.units_per_s)))
 
     def synthesize(self, batch: Sequence[Utterance]) -> list[Speech | SynthesisError]:
@@ -112,7 +112,7 @@ class SimulatedEngine:
 
     def _speech(self, row: Utterance) -> Speech:
         count = round(row.cost / self._gpu.units_per_s * SAMPLE_RATE_HZ)
-        start = zlib.crc32(f"{row.segment.seed}:{row.segment.text}".encode()) % OFFSETS
+        start = zlib.crc32(f"{row.segment.speech.seed}:{row.segment.text}".encode()) % OFFSETS
         return Speech(samples=_tone()[start : start + count].copy())
 
     def unload(self) -> None:

@@ -70,11 +70,12 @@ local function count_row(bulk_id, chunk, row, outcome, now, kept_s, events_kept)
   end
 end
 
--- The fields of a row's hash that do not belong to its outcome: the bulk's rows in S3 have them.
+-- The fields of a row's hash that do not belong to its outcome: the bulk's rows in S3 have them. Jobs of version 1 have
+-- each speech parameter in a field of its own.
 local asked = {
-  id = 1, version = 1, owner = 1, key_id = 1, text = 1, voice = 1, model = 1, lane = 1, entry = 1, speed = 1, seed = 1, format = 1,
-  sample_rate_hz = 1, priority = 1, metadata = 1, created_at = 1, fingerprint = 1, webhook_url = 1, recording = 1,
-  recording_key = 1, bulk = 1, row = 1, chunk = 1,
+  id = 1, version = 1, owner = 1, key_id = 1, text = 1, speech = 1, model = 1, lane = 1, entry = 1, priority = 1,
+  voice = 1, speed = 1, seed = 1, format = 1, sample_rate_hz = 1, metadata = 1, created_at = 1, fingerprint = 1,
+  webhook_url = 1, recording = 1, recording_key = 1, bulk = 1, row = 1, chunk = 1,
 }
 
 -- Record the one outcome of a job that is no longer in a lane, and all that follows from it: indexes, usage, the counts

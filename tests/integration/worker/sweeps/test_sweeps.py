@@ -20,11 +20,11 @@ from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.doorbell import Doorbell, create_celery
 from stentor.errors import JobSettled
-from stentor.jobs.job import Job, Outcome
+from stentor.jobs.job import Job, JobState, Outcome
 from stentor.jobs.lanes import Lane
+from stentor.jobs.records import job_items
 from stentor.jobs.store import JobStore
 from stentor.redis import keys
-from stentor.redis.record import to_items
 from stentor.settings import Settings
 from stentor.voices.recording import Recording
 from stentor.webhooks.webhook import Endpoint
@@ -159,7 +159,7 @@ def test_who_held_a_stray_before_records_nothing_afterwards(
     void = held(slow, job)
     acknowledge(client, job)
     swept(client, settings)
-    late = Outcome(state="failed", fields={"error_code": "late", "error_detail": "", "error_retryable": False})
+    late = Outcome(state=JobState.FAILED, fields={"error_code": "late", "error_detail": "", "error_retryable": False})
     assert not slow.claims.settle(void, late)
     held(other, job)
     assert not slow.claims.settle(void, late)
@@ -435,7 +435,7 @@ def test_uses_of_a_recording_that_are_over_are_forgotten(client: redis.Redis, se
     client.hset(keys.recordings("acme"), "ann", recording.to_json())
     waits, over = a_job(), a_job(state="succeeded")
     for job in (waits, over):
-        client.hset(keys.job(job.id), items=to_items(job))
+        client.hset(keys.job(job.id), items=job_items(job))
     client.hset(keys.bulk("bulk_there"), mapping={"id": "bulk_there", "owner": "acme", "state": "running"})
     client.sadd(keys.recording_uses("voice_1"), waits.id, over.id, "job_gone", "bulk_there", "bulk_gone")
     swept(client, settings)
@@ -621,7 +621,7 @@ class World:
     def settle(self) -> None:
         if found := self._from_a_hand():
             bench, claim = found
-            bench.claims.settle(claim, Outcome(state="succeeded", fields={"audio_s": 0.5}))
+            bench.claims.settle(claim, Outcome(state=JobState.SUCCEEDED, fields={"audio_s": 0.5}))
 
     def give_back(self) -> None:
         if found := self._from_a_hand():

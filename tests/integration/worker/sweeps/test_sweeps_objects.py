@@ -12,7 +12,7 @@ from ulid import ULID
 from stentor.bulks import bulk as bulks
 from stentor.bulks.bulk import Bulk
 from stentor.bulks.store import BulkStore
-from stentor.jobs.job import Outcome
+from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.lanes import Lane
 from stentor.local import Neighbours
 from stentor.redis import keys
@@ -125,9 +125,9 @@ def test_audio_that_a_job_was_given_is_remembered_no_longer_for_that(
     bench.submit(first, equal)
     claimed = bench.claims.claim(Lane.from_key(first.lane), 2)
     spoken = {"audio_key": audio_of(first.id), "audio_s": 0.5}
-    bench.claims.settle(claimed[0], Outcome(state="succeeded", fields=spoken))
+    bench.claims.settle(claimed[0], Outcome(state=JobState.SUCCEEDED, fields=spoken))
     client.delete(keys.cache("f" * 64))
-    bench.claims.settle(claimed[1], Outcome(state="succeeded", fields={**spoken, "cached": True}))
+    bench.claims.settle(claimed[1], Outcome(state=JobState.SUCCEEDED, fields={**spoken, "cached": True}))
     assert bench.now(equal).cached
     assert client.exists(keys.cache("f" * 64)) == 0
 

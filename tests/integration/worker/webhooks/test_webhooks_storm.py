@@ -20,8 +20,8 @@ from standardwebhooks import Webhook
 from stentor.bulks.bulk import Bulk
 from stentor.bulks.store import BulkStore
 from stentor.jobs.job import new_id
+from stentor.jobs.records import job_items
 from stentor.redis import keys
-from stentor.redis.record import to_items
 from stentor.settings import Settings
 from stentor.webhooks.store import WebhookStore
 from stentor.webhooks.webhook import Endpoint, new_endpoint_id
@@ -119,7 +119,7 @@ def settle(client: redis.Redis, number: int, owner: str = "acme") -> str:
     """An outcome and its line in the outbox, in one step, as `shared/outcomes.lua` does it."""
     job = a_job(id=new_id(), owner=owner, state="succeeded", settled_at=time.time(), metadata={"n": str(number)})
     pipe = client.pipeline(transaction=True)
-    pipe.hset(keys.job(job.id), items=to_items(job))
+    pipe.hset(keys.job(job.id), items=job_items(job))
     pipe.xadd(keys.OUTBOX, {"type": "job.succeeded", "id": job.id, "owner": owner})
     pipe.execute()
     return job.id

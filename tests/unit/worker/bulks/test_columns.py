@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stentor.errors import ColumnUnknown
-from worker.bulks.intake.columns import KNOWN, check_header, distance, is_known, name_fault, slip_of
+from worker.bulks.intake.columns import KNOWN, check_header, is_known, name_fault, slip_of
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,6 @@ def test_an_honest_name_passes(name: str) -> None:
 def test_known_names_are_no_slips_of_each_other(name: str) -> None:
     assert name_fault(name) is None
     assert is_known(name)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "steps"),
-    [("", "", 0), ("a", "", 1), ("abc", "acb", 1), ("voise", "voice", 1), ("ca", "abc", 3), ("text", "next", 1)],
-)
-def test_the_distance_counts_swapped_neighbours_once(one: str, other: str, steps: int) -> None:
-    assert distance(one, other) == steps
-    assert distance(other, one) == steps
 
 
 def test_everything_that_is_wrong_with_a_header_is_named() -> None:

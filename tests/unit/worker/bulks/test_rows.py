@@ -122,7 +122,10 @@ def test_a_value_out_of_its_range_is_named_with_row_and_column(
 
 def test_a_comma_in_a_number_is_said_to_be_one(check: Check) -> None:
     fault = one_column(check, "speed", "1,5").faults[0]
-    assert fault.detail == "speed is '1,5'; a number from 0.25 to 4.0 is wanted, with a point instead of a comma"
+    assert fault.detail == (
+        "The value of speed is '1,5'. Allowed: a number from 0.25 to 4.0. "
+        "Write numbers with a point instead of a comma."
+    )
 
 
 @pytest.mark.parametrize(

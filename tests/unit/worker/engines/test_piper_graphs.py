@@ -51,7 +51,7 @@ def padded(folder: Path, vits_: Vits, name: str = "made") -> tuple[Strategy, Voi
 def utterance(
     engine: PiperEngine, text: str = TEXTS[0], *, seed: int = 0, speed: float = 1.0, voice: Voice | None = None
 ) -> PiperUtterance:
-    made = engine.prepare(Segment(text=text, voice=voice or engine.voices[0], seed=seed, speed=speed))
+    made = engine.prepare(Segment.of(text, voice or engine.voices[0], seed=seed, speed=speed))
     assert isinstance(made, PiperUtterance)
     return made
 

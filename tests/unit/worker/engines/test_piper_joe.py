@@ -74,7 +74,7 @@ def joe_config() -> VoiceConfig:
 
 
 def utterance(joe: PiperEngine, text: str, *, seed: int = 0, speed: float = 1.0) -> PiperUtterance:
-    made = joe.prepare(Segment(text=text, voice=joe.voices[0], seed=seed, speed=speed))
+    made = joe.prepare(Segment.of(text, joe.voices[0], seed=seed, speed=speed))
     assert isinstance(made, PiperUtterance)
     return made
 

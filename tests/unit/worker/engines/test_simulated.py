@@ -26,7 +26,7 @@ def loaded(gpu: str = "l4", *, scale: float = 1.0) -> tuple[SimulatedEngine, lis
 
 
 def rows(engine: SimulatedEngine, *texts: str, seed: int = 0) -> list[Utterance]:
-    return [engine.prepare(Segment(text=text, voice=engine.voices[0], seed=seed)) for text in texts]
+    return [engine.prepare(Segment.of(text, engine.voices[0], seed=seed)) for text in texts]
 
 
 def test_nobody_gets_it_who_does_not_ask() -> None:
@@ -85,7 +85,7 @@ def test_memory_keeps_to_the_published_figures(batch: int, published_gb: float) 
 @pytest.mark.parametrize("gpu", GPUS.values(), ids=lambda gpu: gpu.name)
 def test_a_whole_budget_fits_into_memory(gpu: object) -> None:
     engine, _ = loaded(gpu.name)  # type: ignore[attr-defined]
-    longest = engine.prepare(Segment(text="x" * engine.info.segment_chars, voice=engine.voices[0])).cost
+    longest = engine.prepare(Segment.of("x" * engine.info.segment_chars, engine.voices[0])).cost
     assert GPUS[gpu.name].batch_bytes(1, engine.info.budget) < GPUS[gpu.name].memory_bytes  # type: ignore[attr-defined]
     assert longest < engine.info.budget
 
@@ -124,7 +124,7 @@ def test_audio_is_as_long_as_the_text_and_loud_enough_for_speech() -> None:
 
 def test_a_faster_voice_is_shorter() -> None:
     engine, _ = loaded()
-    fast = engine.prepare(Segment(text="x" * 128, voice=engine.voices[0], speed=2.0))
+    fast = engine.prepare(Segment.of("x" * 128, engine.voices[0], speed=2.0))
     assert [row.cost for row in (*rows(engine, "x" * 128, "x"), fast)] == [101, 1, 50]
 
 
