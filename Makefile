@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: install format lint lint-deploy test bench demo lock images image-tags sbom audit clean
+.PHONY: install format lint lint-deploy test test-all bench demo lock images image-tags sbom audit clean
 
 install: .venv/installed
 
@@ -31,8 +31,11 @@ lint-deploy: install
 	cd compose/prometheus && promtool check config prometheus.yml && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 	cd compose && npm ci --silent && node_modules/.bin/dclint --max-warnings 0 compose*.yaml
 
-test: install
-	$(BIN)/pytest
+# Unit and integration tests run in two processes. Each end-to-end test needs the machine for itself.
+test: SELECTED := -m "not slow"
+test test-all: install
+	$(BIN)/pytest $(SELECTED) --numprocesses=2 --dist=loadfile tests/unit tests/integration
+	$(BIN)/pytest $(SELECTED) tests/e2e
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m tests.bench $(BENCH)

@@ -1,4 +1,4 @@
-"""Real neighbours for the tests: one Valkey and one S3 server for the whole run, emptied between tests."""
+"""Real neighbours for the tests: one Valkey and one S3 server for each process that runs tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from stentor.redis.client import connect
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.voice import Voice
+from tests.support import reporting
 from tests.support.speech.factories import TONE
 
 #: The owner whose key the tests' client sends.
@@ -36,13 +37,8 @@ def measured(record_property: Callable[[str, object], None]) -> Measured:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Show what was measured."""
-    reports = [*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())]
-    told = [(report.nodeid, what) for report in reports for name, what in report.user_properties if name == "measured"]
-    if told:
-        terminalreporter.section("measured")
-    for test, sentence in told:
-        terminalreporter.write_line(f"{test.rpartition('::')[2]}: {sentence}")
+    """Print what was measured and where the time went."""
+    reporting.print_summary(terminalreporter)
 
 
 @pytest.fixture(scope="session")
