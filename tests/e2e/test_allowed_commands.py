@@ -13,7 +13,7 @@ from tests.support.servers.receivers import LOOPBACK, receiver
 from tests.support.stacks.rooms import Rooms, rooms_apart
 from tests.support.stacks.stack import eventually
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 USERS = {"api": "api", "device": "worker", "io": "io", "scheduler": "scheduler"}
 ENVIRON = {

@@ -24,8 +24,8 @@ from tests.support.stacks.stack import eventually
 
 pytestmark = pytest.mark.faults
 
-#: Rows of the bulk; the one in the middle ends the process that speaks it.
-ROWS, BAD_ROW = 2400, 1100
+#: A kill comes whenever this many further rows are spoken.
+ROWS_A_KILL = 150
 POISON_DIR = str(Path(__file__).parents[1] / "poison")
 ENVIRON = {
     "PYTHONPATH": os.pathsep.join([POISON_DIR, *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -47,17 +47,18 @@ def rooms(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-def a_file() -> bytes:
+def a_file(rows: int) -> bytes:
+    """A CSV file; the row in the middle ends the process that speaks it."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("id", "text"))
-    for row in range(1, ROWS + 1):
-        writer.writerow((f"n{row}", "This is a segfault." if row == BAD_ROW else f"Notice {row}: we close at eight."))
+    for row in range(1, rows + 1):
+        writer.writerow((f"n{row}", "This is a segfault." if row == rows // 2 else f"Notice {row}: we close at eight."))
     return out.getvalue().encode()
 
 
-def submitted(rooms: Rooms) -> str:
-    answer = rooms.http("POST", "/v1/bulks", files={"file": ("notices.csv", a_file(), "text/csv")})
+def submitted(rooms: Rooms, rows: int) -> str:
+    answer = rooms.http("POST", "/v1/bulks", files={"file": ("notices.csv", a_file(rows), "text/csv")})
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
@@ -88,25 +89,33 @@ def kill_whole(rooms: Rooms, name: str) -> None:
     rooms.start(name)
 
 
-def test_kill_9_of_everything_in_turn_loses_no_row_of_a_bulk(rooms: Rooms) -> None:
-    bulk_id = submitted(rooms)
-    for step, name in enumerate(("io", "device", "api", "scheduler", "io"), start=1):
-        wait_for(rooms, bulk_id, 150 * step)
-        kill_whole(rooms, name)
-    for step, name in enumerate(("valkey", "s3"), start=6):
-        wait_for(rooms, bulk_id, 150 * step)
-        rooms.near.kill(name)
-        rooms.near.start(name)
-    wait_for(rooms, bulk_id, ROWS - 1)
+@pytest.mark.parametrize(
+    ("killed", "rows"),
+    [
+        (("io", "device"), 600),
+        pytest.param(("io", "device", "api", "scheduler", "io", "valkey", "s3"), 2400, marks=pytest.mark.slow),
+    ],
+    ids=["workers", "everything"],
+)
+def test_kill_9_in_turn_loses_no_row_of_a_bulk(rooms: Rooms, killed: tuple[str, ...], rows: int) -> None:
+    bulk_id = submitted(rooms, rows)
+    for step, name in enumerate(killed, start=1):
+        wait_for(rooms, bulk_id, ROWS_A_KILL * step)
+        if name in rooms.running:
+            kill_whole(rooms, name)
+        else:
+            rooms.near.kill(name)
+            rooms.near.start(name)
+    wait_for(rooms, bulk_id, rows - 1)
     eventually(lambda: look(rooms, bulk_id)["state"] == "succeeded", 120)
     counts = look(rooms, bulk_id)["counts"]
-    assert (counts["rows"], counts["succeeded"], counts["failed"], counts["canceled"]) == (ROWS, ROWS - 1, 1, 0)
+    assert (counts["rows"], counts["succeeded"], counts["failed"], counts["canceled"]) == (rows, rows - 1, 1, 0)
     body = rooms.http("GET", f"/v1/bulks/{bulk_id}/manifest.jsonl").content
     lines = [json.loads(line) for line in body.splitlines()]
-    assert [line["row"] for line in lines] == list(range(1, ROWS + 1))
-    assert [line["id"] for line in lines] == [f"n{row}" for row in range(1, ROWS + 1)]
+    assert [line["row"] for line in lines] == list(range(1, rows + 1))
+    assert [line["id"] for line in lines] == [f"n{row}" for row in range(1, rows + 1)]
     bad = [line for line in lines if line["state"] != "succeeded"]
-    assert [(line["row"], line["error_code"]) for line in bad] == [(BAD_ROW, "engine_crashed")]
+    assert [(line["row"], line["error_code"]) for line in bad] == [(rows // 2, "engine_crashed")]
     storage = Storage(rooms.settings)
     with ThreadPoolExecutor(4) as pool:
         good = [line for line in lines if line["state"] == "succeeded"]
@@ -120,7 +129,7 @@ def test_a_file_whose_check_is_killed_is_checked_again(rooms: Rooms) -> None:
     for child in psutil.Process(rooms.running["io"].pid).children():
         child.send_signal(signal.SIGSTOP)
     try:
-        answer = rooms.http("POST", "/v1/bulks", files={"file": ("notices.csv", a_file(), "text/csv")})
+        answer = rooms.http("POST", "/v1/bulks", files={"file": ("notices.csv", a_file(2400), "text/csv")})
         assert answer.status_code == 202, answer.text
         assert answer.json()["state"] == "checking"
     finally:

@@ -130,6 +130,7 @@ def test_kill_9_of_the_device(rooms: Rooms, measured: Measured) -> None:
     assert_gap(rooms, backlog, killed_at, measured)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_workers_parent(rooms: Rooms, measured: Measured) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()
@@ -166,6 +167,7 @@ def test_kill_9_of_a_neighbour(rooms: Rooms, name: str) -> None:
     eventually(rooms.ready, 60)
 
 
+@pytest.mark.slow
 def test_kill_9_of_everything_at_once(rooms: Rooms) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()
@@ -188,6 +190,7 @@ def test_kill_9_of_everything_at_once(rooms: Rooms) -> None:
     assert new_device_pid(rooms, old)
 
 
+@pytest.mark.slow
 def test_a_device_that_stands_still_for_20_s(rooms: Rooms) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()
@@ -206,7 +209,12 @@ def test_a_device_that_stands_still_for_20_s(rooms: Rooms) -> None:
 
 @pytest.mark.parametrize(
     ("word", "code"),
-    [("segfault", "engine_crashed"), ("hang", "engine_hung"), ("hog", "out_of_memory"), ("nan", "audio_invalid")],
+    [
+        ("segfault", "engine_crashed"),
+        pytest.param("hang", "engine_hung", marks=pytest.mark.slow),
+        pytest.param("hog", "out_of_memory", marks=pytest.mark.slow),
+        pytest.param("nan", "audio_invalid", marks=pytest.mark.slow),
+    ],
 )
 def test_a_text_that_is_poison_fails_alone(rooms: Rooms, word: str, code: str) -> None:
     backlog = Backlog(rooms, f"This one is a {word}.")

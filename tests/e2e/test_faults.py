@@ -21,6 +21,8 @@ pytestmark = pytest.mark.faults
 
 #: Three batches on a CPU (``CPU_BUDGET_S``), so that there is a middle.
 TEXTS = [f"Notice number {number}: the shop closes at eight." for number in range(40)]
+#: Processes of the stack that only `make test-all` kills here; other tests kill servers too.
+OTHER_PROCESSES = ("valkey", "s3", "io", "scheduler")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,14 @@ def test_kill_9_of_the_device_in_the_middle_of_a_batch(victim: Stack) -> None:
     assert all(job["batch"] is not None and job["batch"]["size"] == 1 for job in jobs if job["attempts"] == 2)
 
 
-@pytest.mark.parametrize("name", ["worker:cpu", "valkey", "s3", "io", "scheduler", "api"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "worker:cpu",
+        "api",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("valkey", "s3", "io", "scheduler")),
+    ],
+)
 def test_kill_9_of_a_process_of_the_stack(victim: Stack, name: str) -> None:
     ids = submitted(victim)
     wait_until_spoken(victim, ids, 1)

@@ -144,6 +144,7 @@ def test_bulk_waits_for_the_window_to_end_and_finds_the_model_back(rooms: Rooms,
     assert at(job["started_at"]) >= ends_at - prewarm_s
 
 
+@pytest.mark.slow
 def test_bulk_brings_the_model_back_where_it_is_to_run(rooms: Rooms) -> None:
     old = awake(rooms)
     with night(rooms, STENTOR_WINDOW_BULK="run"):
@@ -151,6 +152,7 @@ def test_bulk_brings_the_model_back_where_it_is_to_run(rooms: Rooms) -> None:
         spoken(rooms, submit(rooms, "This runs at night.", "bulk"))
 
 
+@pytest.mark.slow
 def test_a_redis_that_was_away_in_a_window_has_nothing_unloaded_twice(rooms: Rooms) -> None:
     def unloads() -> int:
         return len(rooms.events("device_unloads"))
@@ -175,6 +177,7 @@ def test_a_redis_that_was_away_in_a_window_has_nothing_unloaded_twice(rooms: Roo
         assert unloads() == before + 3
 
 
+@pytest.mark.slow
 def test_when_the_scheduler_is_killed_in_a_window_speech_goes_on_and_held_bulk_soon_starts(
     rooms: Rooms, measured: Measured
 ) -> None:

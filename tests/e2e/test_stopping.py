@@ -331,6 +331,7 @@ def nobody_speaks(rooms: Rooms) -> Iterator[None]:
             process.resume()
 
 
+@pytest.mark.slow
 def test_more_signals_while_a_room_ends_break_nothing(rooms: Rooms, measured: Measured) -> None:
     more = [*[signal.SIGTERM] * 20, signal.SIGINT]
     with under_load(rooms, measured) as load:

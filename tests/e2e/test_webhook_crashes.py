@@ -102,6 +102,7 @@ def secret_of(store: WebhookStore, there: Receiver) -> str:
     return store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=there.url)).signing.secret
 
 
+@pytest.mark.slow
 def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(
     programs: None, tmp_path: Path, measured: Measured
 ) -> None:
@@ -137,6 +138,7 @@ def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(
         stack.stop()
 
 
+@pytest.mark.slow
 def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)

@@ -33,8 +33,7 @@ from worker.webhooks.courier import Courier
 from worker.webhooks.desk import LEASE_S
 from worker.webhooks.schedule import Patience
 
-EVENTS = 1000
-#: So many per second. With the tries of who fails that is some 60 requests a second, sent and received by this one
+#: Events per second. With the tries of who fails that is some 60 requests a second, sent and received by this one
 #: process; at 40 events a second a slow machine falls behind. tests/e2e/test_webhook_crashes.py sends more, with
 #: processes of their own.
 RATE = 15
@@ -151,8 +150,9 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
+@pytest.mark.parametrize("count", [150, pytest.param(1000, marks=pytest.mark.slow)])
 def test_every_event_arrives_whatever_a_receiver_does_and_others_do_not_wait_for_it(
-    client: redis.Redis, stormy: Settings, measured: Measured
+    client: redis.Redis, stormy: Settings, measured: Measured, count: int
 ) -> None:
     store = WebhookStore(client, keep_s=3600)
     moody = Moody(4)
@@ -162,11 +162,11 @@ def test_every_event_arrives_whatever_a_receiver_does_and_others_do_not_wait_for
         silent = stack.enter_context(receiver(lambda handler, _: time.sleep(3)))
         endpoints = {there.url: endpoint(store, there.url) for there in (bad, *good, silent)}
         stack.enter_context(couriers(stormy, 2))
-        settled = happen(client, EVENTS)
+        settled = happen(client, count)
 
         for there in good:
-            eventually(lambda there=there: len(there.ids()) == EVENTS, 60)  # type: ignore[misc]
-        eventually(lambda: len(moody.accepted) == EVENTS, 180)
+            eventually(lambda there=there: len(there.ids()) == count, 60)  # type: ignore[misc]
+        eventually(lambda: len(moody.accepted) == count, 180)
 
         delays = [
             one.at - settled[job_id]
@@ -174,7 +174,7 @@ def test_every_event_arrives_whatever_a_receiver_does_and_others_do_not_wait_for
             for job_id, came in jobs_told(there, endpoints[there.url].signing.secret).items()
             for one in came[:1]
         ]
-        assert len(delays) == 2 * EVENTS
+        assert len(delays) == 2 * count
         p50, p99 = percentile(delays, 0.5), percentile(delays, 0.99)
         measured(f"healthy endpoints: P50 {p50 * 1000:.0f} ms, P99 {p99 * 1000:.0f} ms, worst {max(delays):.2f} s")
         measured(f"the moody one: {len(bad.received)} requests, {dict(moody.moods)}")
@@ -184,9 +184,9 @@ def test_every_event_arrives_whatever_a_receiver_does_and_others_do_not_wait_for
         assert set(heard) == set(settled)
         assert all(len({one.id for one in came}) == 1 for came in heard.values())
         assert all(len({one.body for one in came}) == 1 for came in heard.values())
-        assert len({came[0].id for came in heard.values()}) == EVENTS
+        assert len({came[0].id for came in heard.values()}) == count
         assert bad.followed == 0
-        assert min(moody.moods.values()) > 50
+        assert min(moody.moods.values()) > count / 20
 
 
 def test_a_receiver_gets_no_more_at_a_time_than_it_may(client: redis.Redis, settings: Settings) -> None:
