@@ -37,6 +37,8 @@ def _print_times(out: Any, reports: list[Any]) -> None:
         path = report.nodeid.partition("::")[0]
         files[path] += report.duration
         folders[path.rpartition("/")[0]] += report.duration
+    if not files:
+        return
     out.section("where the time went (seconds, summed over all processes)")
     for name, took_s in [*sorted(folders.items()), *files.most_common(SLOWEST_FILES)]:
         out.write_line(f"{took_s:8.1f}  {name}")
