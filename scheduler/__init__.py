@@ -1,1 +1,1 @@
-"""Scheduler room: decides about residency and clocks, and sweeps what got stuck."""
+"""The scheduler: decides about residency and clocks, keeps the bill, and asks for sweeps."""

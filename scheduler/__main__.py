@@ -1,4 +1,4 @@
-"""``python -m scheduler``: the scheduler's process; with ``--give-back`` what cleans up after one."""
+"""``python -m scheduler``: the scheduler's process. With ``--give-back`` it only resets GPU clocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from scheduler.clocks.clocks import give_back
+from scheduler.clocks.keeper import give_back
 from scheduler.ticks import ANSWER_TIMEOUT_S, Scheduler
 from stentor import log
 from stentor.redis.client import connect
@@ -16,7 +16,7 @@ from stentor.signals import ignore_stop_signals
 
 
 def main() -> None:
-    """Tick until SIGTERM or SIGINT; with ``--give-back`` reset clocks that were left low, and end."""
+    """Tick until SIGTERM or SIGINT. With ``--give-back``, reset clocks that were left low and exit."""
     settings = Settings.from_environ(os.environ)
     log.configure(settings, room="scheduler")
     if "--give-back" in sys.argv[1:]:

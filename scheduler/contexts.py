@@ -1,8 +1,8 @@
-"""Whose the contexts on a GPU are: of our devices, of a device that should have left, or of somebody else.
+"""The owners of the contexts on a GPU: our devices, a device that should have left, or other software.
 
-NVML numbers processes as the machine does. A device in a container tells the number that it has in there; the kernel
-tells both to whoever sees the process (``NSpid`` in ``/proc/<pid>/status``). A scheduler in a container of its own,
-without ``pid: host``, sees neither: then as many contexts as there are devices with a model are taken for theirs.
+NVML reports the process ids of the machine. A device in a container reports the id inside the container. The kernel
+shows both (``NSpid`` in ``/proc/<pid>/status``). A scheduler in its own container, without ``pid: host``, sees neither:
+then it takes one context for each device that has a model.
 """
 
 from __future__ import annotations
@@ -16,64 +16,64 @@ from typing import Final
 from stentor.devices.registry import BUSY, STARTING, UNLOADED, DeviceStatus, host_of
 from stentor.doorbell import node_name
 
-#: Processes of a device that are remembered: one that replaced another may have to be told from it.
+#: How many process ids of a device are remembered, to tell a new process from those before it.
 REMEMBERED: Final = 16
-#: A context may stay so long after its device was unloaded, in seconds: the process has to end first.
+#: How long a context may stay after its device was unloaded, in seconds: the process has to end first.
 GOES_S: Final = 10.0
 
 
 class Contexts:
-    """Tells contexts apart by the processes that devices reported."""
+    """Finds the owners of contexts by the process ids that devices reported."""
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
         self._pids: dict[str, deque[int]] = {}
-        #: Device -> since when a context of it is left.
+        #: Device -> since when a context of it stayed behind.
         self._left_since: dict[str, float] = {}
 
     def note(self, statuses: Iterable[DeviceStatus]) -> None:
-        """Remember these devices' processes."""
+        """Remember the process ids of these devices."""
         for status in statuses:
             pids = self._pids.setdefault(status.id, deque(maxlen=REMEMBERED))
             if status.pid not in pids:
                 pids.append(status.pid)
 
     def foreign(self, pids: Iterable[int], devices: Sequence[DeviceStatus]) -> frozenset[int]:
-        """Those of ``pids`` that are no process of these devices, as far as can be told."""
-        unknown = {pid for pid in pids if not any(self._is(pid, status) for status in devices)}
+        """Those of ``pids`` that belong to none of these devices, as far as that is known."""
+        unknown = {pid for pid in pids if not any(self._belongs(pid, status) for status in devices)}
         hidden = {pid for pid in unknown if not (self._proc / str(pid)).exists()}
-        seen = {status.id for status in devices for pid in pids if self._is(pid, status)}
+        seen = {status.id for status in devices for pid in pids if self._belongs(pid, status)}
         unseen = [one for one in devices if one.id not in seen and (one.model or one.state in {BUSY, STARTING})]
         return frozenset(unknown - hidden if len(hidden) <= len(unseen) else unknown)
 
     def left_by(self, status: DeviceStatus, pids: Iterable[int], now: float) -> tuple[int, ...]:
-        """Those of ``pids`` that this device has left behind: it is unloaded, and they have been there for too long."""
-        left = sorted(pid for pid in pids if self._is(pid, status)) if status.state == UNLOADED else []
+        """Those of ``pids`` that this device left behind: it is unloaded, and they stay for longer than ``GOES_S``."""
+        left = sorted(pid for pid in pids if self._belongs(pid, status)) if status.state == UNLOADED else []
         if not left:
             self._left_since.pop(status.id, None)
             return ()
         return tuple(left) if now - self._left_since.setdefault(status.id, now) > GOES_S else ()
 
-    def _is(self, pid: int, status: DeviceStatus) -> bool:
+    def _belongs(self, pid: int, status: DeviceStatus) -> bool:
         known = self._pids.get(status.id, ())
         if pid in known:
             return True
-        return self._inner(pid) in known and self._is_named(pid, status)
+        return self._inner(pid) in known and self._has_node_name(pid, status)
 
     def _inner(self, pid: int) -> int | None:
-        """The number of a process in its own container; None if it is in none, or is not seen."""
-        for line in self._read(pid, "status").splitlines():
+        """The id of a process inside its container; None without a container, or if the process is not visible."""
+        for line in self._proc_text(pid, "status").splitlines():
             if line.startswith("NSpid:"):
                 numbers = line.split()[1:]
                 return int(numbers[-1]) if len(numbers) > 1 else None
         return None
 
-    def _is_named(self, pid: int, status: DeviceStatus) -> bool:
-        """Small numbers repeat from container to container; Celery's command line names the device."""
+    def _has_node_name(self, pid: int, status: DeviceStatus) -> bool:
+        """Small ids repeat in each container, but the command line of Celery names the device."""
         device = status.id.partition("/")[2]
-        return node_name(device, host_of(status.id)) in self._read(pid, "cmdline")
+        return node_name(device, host_of(status.id)) in self._proc_text(pid, "cmdline")
 
-    def _read(self, pid: int, name: str) -> str:
+    def _proc_text(self, pid: int, name: str) -> str:
         with contextlib.suppress(OSError):
             return (self._proc / str(pid) / name).read_text(encoding="utf-8", errors="replace")
         return ""

@@ -1,4 +1,4 @@
-"""Leading: of all schedulers one at a time acts for the cluster, under a number that grows with each new leader."""
+"""Leading: one scheduler at a time acts for the cluster, with a number that grows with each new leader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import redis
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script
 
-#: How long a leader that is not heard of keeps its place, in seconds: ten ticks.
+#: How long a leader stays leader without renewing, in seconds: ten ticks.
 LEASE_S: Final = 10.0
 
 
@@ -18,28 +18,28 @@ class Leader:
     """One scheduler's claim to act for the cluster.
 
     Raises:
-        RedisUnavailable: from every method, when Redis does not answer; nobody acts for the cluster then.
+        RedisUnavailable: from every method, when Redis does not answer; then no scheduler acts for the cluster.
     """
 
     def __init__(self, client: redis.Redis, name: str) -> None:
-        """``name`` is for people: which scheduler it is. Two of the same name are told apart."""
+        """``name`` is for people. Two schedulers may have the same name."""
         self._client = client
         self._name = f"{name}/{uuid.uuid4().hex[:12]}"
         self._lead = script(client, "leases/lead")
 
     def token(self) -> int | None:
-        """The number under which this scheduler acts until it asks again, at each tick; None while another leads.
+        """The fencing token of this scheduler until the next call, one tick later; None while another leads.
 
-        It is a fencing token: whatever changes something for the cluster compares it with ``keys.FENCE`` at that
-        moment, so that a leader that was frozen and has not asked since changes nothing. It stays the same for as long
-        as a leader renews it, and grows with each new one, also when Redis has lost its data.
+        Each change for the cluster compares it with ``keys.FENCE``, so a leader that was frozen and has not renewed
+        changes nothing. It stays the same while a leader renews it, and grows with each new leader, even after Redis
+        has lost its data.
         """
-        return self._asked(LEASE_S) or None
+        return self._renew(LEASE_S) or None
 
     def resign(self) -> None:
-        """Let another lead at once."""
-        self._asked(0)
+        """Let another scheduler lead at once."""
+        self._renew(0)
 
-    def _asked(self, lease_s: float) -> int:
+    def _renew(self, lease_s: float) -> int:
         with redis_errors():
             return int(self._lead(keys=[keys.LEADER, keys.FENCE], args=[self._name, round(lease_s * 1000)]))

@@ -1,4 +1,4 @@
-"""Asking for sweeps: the leader asks the io workers, who may write what needs to be repaired."""
+"""Asking for sweeps: the leader asks the io workers, because they may write what needs repair."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from stentor.redis.client import redis_errors
 
 _log = log.get(__name__)
 
-#: Between two sweeps, in seconds: what got stuck is found after one to two minutes.
+#: Time between two sweeps, in seconds: what is stuck is found after one to two minutes.
 SWEEP_EVERY_S: Final = 60.0
-#: A sweep that was asked for and did not begin is asked for again after this time, in seconds. Longer than the broker's
-#: visibility timeout: one whose worker was killed comes back by itself. While no io worker is there, few pile up.
+#: When to ask again for a sweep that did not begin, in seconds. It is longer than the broker's visibility timeout,
+#: because a sweep whose worker was killed comes back by itself. Few requests pile up while no io worker runs.
 ASK_AGAIN_S: Final = 1200
 
 
 class Sweeps:
-    """Asks for a sweep from time to time. Whoever does not lead does not call it."""
+    """Asks for sweeps. Only the leader calls it."""
 
     def __init__(self, client: redis.Redis, doorbell: Doorbell) -> None:
         self._client = client
@@ -30,15 +30,15 @@ class Sweeps:
         self._asked_at_s = float("-inf")
 
     def act(self, token: int, now_s: float) -> bool:
-        """Whether a sweep was asked for: not while one is under way or waits for an io worker.
+        """Ask for a sweep if one is due, none runs and none waits for an io worker; whether it was asked for.
 
         Raises:
-            RedisUnavailable: Redis does not answer, or does not take the message.
+            RedisUnavailable: Redis does not answer, or refuses the message.
         """
         if now_s - self._asked_at_s < SWEEP_EVERY_S:
             return False
         with redis_errors():
-            # What an earlier leader asked for changes nothing any more.
+            # A sweep that an earlier leader asked for changes nothing any more.
             if self._client.exists(keys.SWEEP_LOCK) or self._client.get(keys.SWEEP_ASKED) == str(token):
                 return False
             self._client.set(keys.SWEEP_ASKED, token, ex=ASK_AGAIN_S)

@@ -1,7 +1,7 @@
-"""The scheduler's ticks: looks at all there is once a second, and lets its parts act on it.
+"""The scheduler's ticks: once a second it reads the state of the cluster, and its parts act on it.
 
-One scheduler runs per host. Each keeps the clocks and the bill of its own devices; the one that leads acts for the
-cluster, too: it orders models on and off their devices, rings for lanes that wait, and asks for sweeps.
+One scheduler runs per host. Each sets the clocks and keeps the bill of its own devices. The leader also acts for the
+cluster: it orders devices to load and unload models, rings for lanes that wait, and asks for sweeps.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from collections.abc import Iterator, Sequence
 
 import redis
 
-from scheduler.bill.energy import Meter
-from scheduler.clocks.clocks import ClockKeeper
-from scheduler.clocks.heir import Heir
+from scheduler.bill.meter import Meter
+from scheduler.clocks.keeper import ClockKeeper
+from scheduler.clocks.restorer import ClockRestorer
 from scheduler.leading import Leader
-from scheduler.metrics.metrics import Gatherer, Metrics, Snapshot
-from scheduler.metrics.system import System
-from scheduler.policy import DeviceView, Rules, decide
+from scheduler.metrics.exporter import SchedulerMetrics, Snapshot
+from scheduler.metrics.gathering import Gatherer
+from scheduler.metrics.system import SystemLog
+from scheduler.plan import DeviceView, Rules
+from scheduler.policy import decide
 from scheduler.residency.orders import Orders
 from scheduler.sweeping import Sweeps
 from stentor import log
@@ -36,22 +38,22 @@ from stentor.settings import Settings
 
 _log = log.get(__name__)
 
-#: Between two ticks, in seconds.
+#: Time between two ticks, in seconds.
 TICK_S = 1.0
-#: A device that wakes brings the next tick forward, but no closer than this, in seconds.
+#: Minimum pause before a tick, in seconds. A device that wakes brings the next tick forward.
 LEAST_PAUSE_S = 0.1
 #: How long Redis may take to answer, in seconds; the next tick asks again.
 ANSWER_TIMEOUT_S = 3.0
-#: How long a heartbeat is good for, in seconds.
-BEAT_GOOD_FOR_S = 15
+#: How long a heartbeat is valid, in seconds.
+HEARTBEAT_TTL_S = 15
 
 
 @contextlib.contextmanager
-def garbage_later() -> Iterator[None]:
-    """Let Python look for garbage between two ticks, and not within one.
+def collect_garbage_later() -> Iterator[None]:
+    """Let Python collect garbage between two ticks, not within one.
 
-    What a tick makes stays until the next one has made it anew. Looking through it again and again meanwhile took a
-    third of a tick on 10,000 lanes (``tests.bench.tick``), and found nothing.
+    The objects of a tick live until the next tick replaces them. Scanning them again and again took a third of a tick
+    with 10,000 lanes (``tests.bench.tick``), and freed nothing.
     """
     gc.disable()
     try:
@@ -74,14 +76,14 @@ class Scheduler:
         self._leader = Leader(self._client, f"{settings.host}/{os.getpid()}")
         self._orders = Orders(self._client, doorbell, settings)
         self._sweeps = Sweeps(self._client, doorbell)
-        self._keeper = ClockKeeper(self._client, settings, heir=Heir())
+        self._keeper = ClockKeeper(self._client, settings, restorer=ClockRestorer())
         self._meter = Meter(self._client, settings)
-        self._metrics = Metrics(settings)
+        self._metrics = SchedulerMetrics(settings)
         self._gatherer = Gatherer(self._client)
-        self._system = System()
+        self._system = SystemLog()
 
     def run(self, stopping: threading.Event) -> None:
-        """Tick until ``stopping``; Redis being away is said once and waited out."""
+        """Tick until ``stopping``. While Redis is away, log it once and wait."""
         away = False
         try:
             self._keeper.start(time.time())
@@ -89,7 +91,7 @@ class Scheduler:
             while not stopping.is_set():
                 began_s = time.monotonic()
                 try:
-                    with garbage_later():
+                    with collect_garbage_later():
                         self.tick(time.time())
                     away = False
                 except RedisUnavailable as exc:
@@ -103,14 +105,14 @@ class Scheduler:
             self.close()
 
     def tick(self, now_s: float) -> None:
-        """Look at everything at ``now_s`` (seconds since the epoch), and act.
+        """Read the state of the cluster at ``now_s`` (seconds since the epoch), and act.
 
         Raises:
             RedisUnavailable: Redis does not answer.
         """
         began_s = time.monotonic()
         with redis_errors():
-            self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=BEAT_GOOD_FOR_S)
+            self._client.set(keys.beat("scheduler", self._settings.host), os.getpid(), ex=HEARTBEAT_TTL_S)
         lanes, statuses = self._backlog.lanes(), self._registry.list(now_s)
         token = self._leader.token()
         self._keeper.look(statuses, now_s)
@@ -138,10 +140,10 @@ class Scheduler:
             )
         )
         if self._system.due(now_s):
-            self._system.tell(now_s, readings)
+            self._system.log(now_s, readings)
 
     def close(self) -> None:
-        """Give clocks back, charge what was counted, and let another lead at once."""
+        """Reset clocks, charge what was counted, and let another scheduler lead at once."""
         self._keeper.close()
         with contextlib.suppress(RedisUnavailable):
             self._meter.flush()
@@ -156,7 +158,7 @@ class Scheduler:
         ]
 
     def _pause(self, stopping: threading.Event, until_s: float, *, away: bool) -> None:
-        """Wait for the next tick, or until a device of this host says that it works after it was idle."""
+        """Wait for the next tick, or until a device of this host starts to work after it was idle."""
         stopping.wait(LEAST_PAUSE_S)
         left_s = until_s - time.monotonic()
         if left_s <= 0 or stopping.is_set():

@@ -1,4 +1,4 @@
-"""Between two ticks: what a device was then and is now, and how the time and the energy between are divided."""
+"""Dividing the time and energy between two ticks among the states of a device."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from scheduler.policy import Clocks
+from scheduler.plan import Clocks
 from stentor import bill
 from stentor.devices.nvml import Reading
 from stentor.devices.overrides import LOW
 from stentor.devices.registry import BUSY, FAILED, IDLE, STARTING, UNLOADED, DeviceStatus
 from stentor.redis.record import from_fields, to_fields
 
-#: Spans shorter than this are none, in seconds: what floats of times since the epoch cannot tell apart.
+#: Shorter spans count as 0, in seconds: floats of seconds since the epoch are no more precise.
 EPSILON_S: Final = 1e-6
 
 
@@ -25,9 +25,9 @@ class Seen:
     #: Seconds since the epoch.
     at: float
     status: DeviceStatus
-    #: Which of ``bill.STATES`` its time goes to while no pass runs.
+    #: The state (of ``bill.STATES``) that its time counts for while no pass runs.
     rest: str
-    #: When its clocks became what they are.
+    #: When its clocks last changed.
     clocks_at: float = 0.0
     gpu: str | None = None
     energy_j: float | None = None
@@ -36,7 +36,7 @@ class Seen:
 
     @classmethod
     def of(cls, at: float, status: DeviceStatus, reading: Reading | None, clocks: Clocks | None) -> Seen:
-        """The device as it reported, with what NVML and the keeper of the clocks tell of its GPU."""
+        """The device's report, together with the reading of its GPU and the state of its clocks."""
         low = clocks is not None and clocks.state == LOW
         seen = cls(at=at, status=status, rest=_rest(status, low=low), clocks_at=clocks.since if clocks else 0.0)
         if reading is None:
@@ -50,13 +50,13 @@ class Seen:
         )
 
     @property
-    def told_until(self) -> float:
-        """Up to when its passes are known: the end of the last one."""
+    def known_until(self) -> float:
+        """Until when its passes are known: the end of the last one."""
         spoke_at = self.status.spoke_at
         return self.at if spoke_at is None else min(spoke_at, self.at)
 
     def continues(self, before: Seen) -> bool:
-        """Whether it is still the same process, so that its counters have gone on."""
+        """Whether it is still the same process, so that its counters continue."""
         return (self.status.pid, self.status.started_at) == (before.status.pid, before.status.started_at)
 
     def to_json(self) -> str:
@@ -65,7 +65,7 @@ class Seen:
 
     @classmethod
     def from_json(cls, text: str) -> Seen:
-        """What ``to_json`` wrote; what this release does not know is passed over."""
+        """Read what ``to_json`` wrote. Unknown fields are ignored."""
         data = json.loads(text)
         known = {field.name: data[field.name] for field in dataclasses.fields(cls) if field.name in data}
         return cls(**{**known, "status": from_fields(DeviceStatus, data["status"])})
@@ -83,17 +83,17 @@ def _rest(status: DeviceStatus, *, low: bool) -> str:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Part:
-    """A span of a tick in which a device is in one state, passes aside."""
+class IntervalShare:
+    """A span of a tick in which a device is in one state, except for passes."""
 
     begin: float
     end: float
     rest: str
-    #: Whether passes may have run in it, by what the device said of itself.
+    #: Whether passes may have run in it, by the device's reports.
     likely: bool
-    #: How much of it passes took, in seconds.
+    #: Seconds of it that passes took.
     busy_s: float = 0.0
-    #: Whether that may still become more.
+    #: Whether more passes may still be reported for it.
     open: bool = True
 
     @property
@@ -108,8 +108,8 @@ class Interval:
 
     begin: float
     end: float
-    parts: list[Part]
-    #: Of the device's share; None where nothing was measured.
+    parts: list[IntervalShare]
+    #: The device's share of its GPU's; None if nothing was measured.
     energy_j: float | None
     #: ``counter`` or ``samples``.
     source: str
@@ -121,11 +121,11 @@ class Interval:
 
     @property
     def closed(self) -> bool:
-        """Whether everything about it is known that ever will be."""
+        """Whether nothing more can be reported about it."""
         return not any(part.open for part in self.parts)
 
     def cut(self, at: float) -> None:
-        """Have a part begin at ``at``, if that lies within."""
+        """Divide a part at ``at``, if that is inside it."""
         for place, part in enumerate(self.parts):
             if part.open and part.begin + EPSILON_S < at < part.end - EPSILON_S:
                 later = dataclasses.replace(part, begin=at)
@@ -134,7 +134,7 @@ class Interval:
                 return
 
     def place(self, busy_s: float, *, until: float, likely: bool) -> float:
-        """Place seconds of passes into the open parts before ``until``, the latest first; those that found no room."""
+        """Place seconds of passes into the open parts before ``until``, the latest first; the seconds left over."""
         for part in reversed(self.parts):
             if part.open and part.likely is likely and part.end <= until + EPSILON_S:
                 taken_s = min(busy_s, part.free_s)
@@ -143,13 +143,13 @@ class Interval:
         return busy_s
 
     def close(self, until: float) -> None:
-        """Nothing more will be told of the time before ``until``."""
+        """Close the parts before ``until``: no more passes will be reported for them."""
         for part in self.parts:
             if part.end <= until + EPSILON_S:
                 part.open = False
 
     def give_up(self) -> None:
-        """Nobody will tell what was done in the parts that are open."""
+        """Mark the open parts as unknown: no report about them can come any more."""
         for part in self.parts:
             if part.open:
                 part.rest, part.busy_s, part.open = bill.UNKNOWN, 0.0, False
@@ -174,7 +174,7 @@ class Interval:
         return found | {"mixed_j": self.energy_j} | {f"mixed_s:{state}": s for state, s in states.items()}
 
 
-def _spans(parts: Iterable[Part]) -> dict[str, float]:
+def _spans(parts: Iterable[IntervalShare]) -> dict[str, float]:
     spans: dict[str, float] = {}
     for part in parts:
         for state, seconds in ((bill.BUSY, part.busy_s), (part.rest, part.free_s)):
@@ -184,10 +184,10 @@ def _spans(parts: Iterable[Part]) -> dict[str, float]:
 
 
 def interval(before: Seen, now: Seen, *, sharers: int, known: bool) -> Interval | None:
-    """What lies between; None if that is no time of this device.
+    """The interval between two samples; None if the device did not exist in it.
 
-    ``sharers`` is how many devices are on the GPU. Without ``known`` it is time of which nobody knows, and another
-    process is known to have been there since it started only.
+    ``sharers`` is the number of devices on the GPU. Without ``known`` its state in between is unknown, and a new
+    process counts from its start only.
     """
     begin = before.at if known or now.continues(before) else max(before.at, now.status.started_at)
     if now.at - begin <= EPSILON_S:
@@ -207,35 +207,35 @@ def interval(before: Seen, now: Seen, *, sharers: int, known: bool) -> Interval 
     )
 
 
-def _unknown(begin: float, end: float) -> Part:
-    return Part(begin=begin, end=end, rest=bill.UNKNOWN, likely=False, open=False)
+def _unknown(begin: float, end: float) -> IntervalShare:
+    return IntervalShare(begin=begin, end=end, rest=bill.UNKNOWN, likely=False, open=False)
 
 
-def _parts(before: Seen, now: Seen) -> list[Part]:
-    """The time between as one part, or as two, cut where something changed last."""
+def _parts(before: Seen, now: Seen) -> list[IntervalShare]:
+    """The time between as one part, or as two parts divided at the last change."""
     status = now.status
     turned = before.at < status.state_at <= now.at
-    # Clocks are set in a tick, and so the tick before it was spent at the others from end to end.
+    # Clocks are set in a tick, so they were the same during the whole tick before it.
     changes = (status.state_at, now.clocks_at, status.loading_at or 0.0, status.loaded_at or 0.0)
     moments = [at for at in changes if before.at < at <= now.at]
     busy_then, busy_now = before.status.state == BUSY, now.status.state == BUSY
     if not moments:
         likely = busy_now or (busy_then and now.status.state_at > before.at)
-        return [Part(begin=before.at, end=now.at, rest=now.rest, likely=likely)]
+        return [IntervalShare(begin=before.at, end=now.at, rest=now.rest, likely=likely)]
     cut = max(moments)
-    # A device that is idle, and was, may have been busy in between.
+    # A device that is idle now and before may have been busy in between.
     likely = busy_then or (turned and now.status.state == IDLE)
-    parts = [Part(begin=before.at, end=cut, rest=before.rest, likely=likely)]
-    return parts if cut == now.at else [*parts, Part(begin=cut, end=now.at, rest=now.rest, likely=busy_now)]
+    parts = [IntervalShare(begin=before.at, end=cut, rest=before.rest, likely=likely)]
+    return parts if cut == now.at else [*parts, IntervalShare(begin=cut, end=now.at, rest=now.rest, likely=busy_now)]
 
 
 def _energy(before: Seen, now: Seen, *, sharers: int) -> tuple[float | None, str]:
-    """The joules between, by the GPU's counter, or else by its power at both ends; and by which of them."""
+    """The energy between in joules and its source: the GPU's counter, or else its power at both ends."""
     if before.gpu is not None and before.gpu != now.gpu:
         return None, ""
     if before.energy_j is not None and now.energy_j is not None and now.energy_j >= before.energy_j:
         return (now.energy_j - before.energy_j) / sharers, "counter"
-    # No counter, or one that began anew with its driver.
+    # No counter, or it restarted with its driver.
     powers_w = [power_w for power_w in (before.power_w, now.power_w) if power_w is not None]
     if not powers_w:
         return None, ""

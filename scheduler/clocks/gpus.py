@@ -1,4 +1,4 @@
-"""The GPUs of this host through NVML: opened when they are first needed, and again when one was lost."""
+"""The GPUs of this host through NVML: NVML is opened when first needed, and again when a GPU was lost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from stentor.errors import ClocksRefused, GpuLost, NvmlUnavailable
 
 _log = log.get(__name__)
 
-#: How often NVML is opened again while it is missing or has lost a GPU, in seconds. With several GPUs that may take a
-#: second, and one that fell off the bus seldom comes back without a person.
+#: How often NVML is opened again while it is missing or has lost a GPU, in seconds. With several GPUs that can take a
+#: second, and a GPU that fell off the bus rarely comes back without a person.
 OPEN_AGAIN_S: Final = 30.0
-#: How soon clocks are lowered again after the driver would not, in seconds.
+#: Pause before clocks are lowered again after the driver refused, in seconds.
 LOWER_AGAIN_S: Final = 60.0
 
 
@@ -26,17 +26,17 @@ class Gpus:
         self._nvml: Nvml | None = None
         self._open_at = float("-inf")
         self._lost: frozenset[int | str] = frozenset()
-        #: Why there is no NVML.
-        self._missing = "NVML was not asked yet"
-        #: GPU -> why its clocks can never be set; GPU -> when they may be tried again.
+        #: Why NVML is missing.
+        self._missing = "NVML was not opened yet"
+        #: GPU -> why its clocks can never be set; GPU -> when to try again.
         self._refused: dict[str, str] = {}
         self._not_before: dict[str, float] = {}
         self.readings: Mapping[str, Reading] = {}
 
     def look(self, now: float) -> bool:
-        """Read all GPUs anew; whether NVML was opened for it. ``now`` is seconds since the epoch.
+        """Read all GPUs; whether NVML was opened for this. ``now`` is seconds since the epoch.
 
-        Without persistence mode the driver forgets between two openings what it was told of a GPU that nobody uses.
+        Without persistence mode, the driver forgets the settings of an unused GPU between two openings.
         """
         opens = (self._nvml is None or bool(self._nvml.lost)) and not 0 <= now - self._open_at < OPEN_AGAIN_S
         if opens:
@@ -63,35 +63,35 @@ class Gpus:
 
     @property
     def uuids(self) -> tuple[str, ...]:
-        """Those that answer."""
+        """The GPUs that answer."""
         return () if self._nvml is None else self._nvml.uuids
 
     def unavailable(self, gpu: str) -> str | None:
-        """Why the clocks of a GPU cannot be set; None if they can, as far as is known."""
+        """Why the clocks of a GPU cannot be set; None if nothing is known against it."""
         if self._nvml is None:
             return self._missing
         if gpu not in self._nvml.uuids:
             return "the GPU does not answer"
         if gpu in self._refused:
             return self._refused[gpu]
-        return self._in_slices(self._nvml, gpu)
+        return self._why_sliced(self._nvml, gpu)
 
-    def _in_slices(self, nvml: Nvml, gpu: str) -> str | None:
+    def _why_sliced(self, nvml: Nvml, gpu: str) -> str | None:
         try:
-            return "the GPU is cut into slices (MIG), and its clocks are everybody's" if nvml.in_slices(gpu) else None
+            return "the GPU is divided into slices (MIG), which share its clocks" if nvml.in_slices(gpu) else None
         except GpuLost as exc:
             return exc.detail
 
     def may_try(self, gpu: str, now: float) -> bool:
-        """Whether its clocks can be lowered now: the driver may just have refused it."""
+        """Whether to try to lower its clocks now: not shortly after the driver refused."""
         return now >= self._not_before.get(gpu, now)
 
     def lower(self, gpu: str, now: float) -> LowClocks:
-        """Lock a GPU's clocks to the lowest.
+        """Lock a GPU's clocks at the lowest supported value.
 
         Raises:
-            ClocksRefused: the driver does not do it; nothing has changed then.
-            GpuLost: it does not answer any more.
+            ClocksRefused: the driver refuses; nothing has changed.
+            GpuLost: the GPU does not answer any more.
         """
         try:
             return self._open_one(gpu).set_low(gpu)
@@ -106,18 +106,18 @@ class Gpus:
         """Let the driver choose a GPU's clocks again.
 
         Raises:
-            ClocksRefused: the driver does not do it.
-            GpuLost: it does not answer.
+            ClocksRefused: the driver refuses.
+            GpuLost: the GPU does not answer.
         """
         self._open_one(gpu).reset(gpu)
 
     def _open_one(self, gpu: str) -> Nvml:
         if self._nvml is None:
-            raise GpuLost(f"the GPU {gpu} cannot be reached: {self._missing}")
+            raise GpuLost(f"Cannot reach the GPU {gpu}: {self._missing}")
         return self._nvml
 
     def close(self) -> None:
-        """Let go of NVML."""
+        """Close NVML."""
         if self._nvml is not None:
             self._nvml.close()
         self._nvml = None

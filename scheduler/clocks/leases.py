@@ -1,4 +1,4 @@
-"""Leases of low clocks: in Redis, so that whoever comes after knows which GPUs of a host were lowered by us."""
+"""Leases of low clocks, in Redis: the next scheduler of a host reads which GPUs this one lowered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stentor.redis.client import redis_errors, text_list
 
 
 class Leases:
-    """The GPUs of one host that were lowered and not yet given back.
+    """The GPUs of one host that were lowered and not yet reset.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -23,16 +23,16 @@ class Leases:
         self._key = keys.clocks(host)
 
     def all(self) -> frozenset[str]:
-        """Those that are leased, by UUID."""
+        """The leased GPUs, by UUID."""
         with redis_errors():
             return frozenset(text_list(self._client.hkeys(self._key)))
 
     def take(self, gpu: str, now: float) -> None:
-        """Write down that this process lowers a GPU, before it does."""
+        """Record that this process lowers a GPU. Call it before lowering."""
         with redis_errors():
             self._client.hset(self._key, gpu, json.dumps({"since": now, "pid": os.getpid()}))
 
     def end(self, gpu: str) -> None:
-        """Write down that its clocks were given back, after they were."""
+        """Record that a GPU was reset. Call it after the reset."""
         with redis_errors():
             self._client.hdel(self._key, gpu)

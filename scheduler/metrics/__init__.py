@@ -1,1 +1,1 @@
-"""What the scheduler exports to Prometheus and logs of its machine."""
+"""What the scheduler exports to Prometheus and logs about its machine."""

@@ -1,4 +1,4 @@
-"""What this machine's CPU, memory, disks and GPUs do: as a log line every minute, and for the metrics."""
+"""CPU, memory, disks and GPUs of this machine: a log line every minute, and values for the metrics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from stentor.devices.nvml import Reading
 
 _log = log.get(__name__)
 
-#: Between two ``system`` events, in seconds.
-TELL_EVERY_S = 60.0
-#: What of a reading is told.
-_OF_A_GPU = (
+#: Time between two ``system`` events, in seconds.
+LOG_EVERY_S = 60.0
+#: The values of a reading that are logged.
+_GPU_FIELDS = (
     "uuid",
     "name",
     "memory_used_bytes",
@@ -30,33 +30,33 @@ _OF_A_GPU = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Figures:
+class SystemSample:
     """The machine at one moment."""
 
-    #: Share of all cores that was busy since the figures before, 0..1; None the first time.
+    #: Share of all cores that was busy since the sample before, 0..1; None the first time.
     cpu_ratio: float | None
-    #: Processes that ran or wanted to, on average over 1, 5 and 15 minutes.
+    #: Average number of processes that ran or were ready to run, over 1, 5 and 15 minutes.
     load: tuple[float, float, float]
     memory_used_bytes: int
     memory_total_bytes: int
-    #: Of the file systems of the working directory (``working``) and of temporary files (``temporary``).
+    #: Of the file system of the working directory (``working``) and of that of temporary files (``temporary``).
     disk_free_bytes: Mapping[str, int]
 
 
 class Host:
-    """The figures of this machine. Whoever wants the CPU's share since their own last look has one of their own."""
+    """Samples of this machine. Each instance measures the CPU's share since its own last sample."""
 
     def __init__(self) -> None:
         self._busy_s, self._all_s = _cpu_s()
 
-    def figures(self) -> Figures:
+    def sample(self) -> SystemSample:
         """The machine now."""
         busy_s, all_s = _cpu_s()
         passed_s = all_s - self._all_s
         ratio = (busy_s - self._busy_s) / passed_s if passed_s > 0 else None
         self._busy_s, self._all_s = busy_s, all_s
         memory = psutil.virtual_memory()
-        return Figures(
+        return SystemSample(
             cpu_ratio=None if ratio is None else min(max(ratio, 0.0), 1.0),
             load=psutil.getloadavg(),
             memory_used_bytes=memory.total - memory.available,
@@ -68,21 +68,21 @@ class Host:
         )
 
 
-class System:
+class SystemLog:
     """The ``system`` event, once a minute."""
 
     def __init__(self) -> None:
         self._host = Host()
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
 
     def due(self, now: float) -> bool:
         """Whether a minute has passed."""
-        return now - self._told_at >= TELL_EVERY_S
+        return now - self._logged_at >= LOG_EVERY_S
 
-    def tell(self, now: float, readings: Mapping[str, Reading]) -> None:
-        """Log the figures; ``readings`` of this machine's devices by id."""
-        self._told_at = now
-        found = self._host.figures()
+    def log(self, now: float, readings: Mapping[str, Reading]) -> None:
+        """Log a sample; ``readings`` of this machine's devices by id."""
+        self._logged_at = now
+        found = self._host.sample()
         _log.info(
             "system",
             cpu_percent=None if found.cpu_ratio is None else round(100 * found.cpu_ratio, 1),
@@ -92,23 +92,23 @@ class System:
             memory_used_bytes=found.memory_used_bytes,
             memory_total_bytes=found.memory_total_bytes,
             disk_free_bytes=dict(found.disk_free_bytes),
-            gpus=[told(reading) for reading in by_gpu(readings.values())],
+            gpus=[gpu_fields(reading) for reading in by_gpu(readings.values())],
         )
 
 
 def by_gpu(readings: Iterable[Reading]) -> list[Reading]:
-    """One reading for each GPU, by index: several devices may share one."""
+    """One reading for each GPU, by index. Several devices may share a GPU."""
     return sorted({reading.uuid: reading for reading in readings}.values(), key=lambda reading: reading.index)
 
 
-def told(reading: Reading) -> dict[str, Any]:
-    """What the event says of a GPU; what NVML does not know is left out."""
-    values = {name: getattr(reading, name) for name in _OF_A_GPU}
+def gpu_fields(reading: Reading) -> dict[str, Any]:
+    """What the event says about a GPU, without the values that NVML does not know."""
+    values = {name: getattr(reading, name) for name in _GPU_FIELDS}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _cpu_s() -> tuple[float, float]:
-    """Seconds that all cores together were busy, and all there were, since the machine started."""
+    """Busy seconds of all cores together, and all their seconds, since the machine started."""
     times = psutil.cpu_times()
     # Linux counts guests as user time, too.
     all_s = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)

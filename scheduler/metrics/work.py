@@ -1,4 +1,4 @@
-"""How long one device would take to speak what waits: by this, devices are added and taken away. Pure."""
+"""How long one device would take to speak what waits. Autoscalers use it. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from stentor.bulks.estimate import waiting_audio_s
 from stentor.devices.registry import DeviceStatus
 from stentor.jobs.lanes import LaneState
 
-#: Seconds of audio that a device makes in a second, as long as no device has made any: the slowest that is of use.
-#: So what waits for a first device is never nothing, and is told too large and not too small.
+#: Seconds of audio that a device is assumed to make in a second while none has made any: the slowest useful speed.
+#: So the work for a first device is never 0, and rather too large than too small.
 ASSUMED_SPEED: Final = 1.0
 
 
 def seconds_of_work(lanes: Iterable[LaneState], devices: Sequence[DeviceStatus]) -> dict[tuple[str, str], float]:
-    """Model and priority -> device seconds that its waiting texts take, about; more than 0 wherever something waits."""
+    """Model and priority -> estimated device seconds of the waiting texts; more than 0 wherever texts wait."""
     waiting: defaultdict[tuple[str, str], list[LaneState]] = defaultdict(list)
     for state in lanes:
         if state.waiting:
@@ -28,8 +28,8 @@ def seconds_of_work(lanes: Iterable[LaneState], devices: Sequence[DeviceStatus])
 def speed_of(model: str, devices: Sequence[DeviceStatus]) -> float:
     """Seconds of audio that a device makes of this model in a second of forward passes, on average over devices.
 
-    Those that are gone count, too: after all devices were taken away theirs is the only speed that is known. Where no
-    device has spoken the model, that of other models is taken; where none has spoken at all, ``ASSUMED_SPEED``.
+    Devices that are gone count, too: after all were removed, theirs is the only known speed. If no device has spoken
+    this model, the speed of other models is used; without any speech, ``ASSUMED_SPEED``.
     """
     spoke = [device for device in devices if device.audio_s > 0 and device.busy_s > 0]
     chosen = [device for device in spoke if model in device.sums] or spoke

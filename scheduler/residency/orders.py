@@ -1,4 +1,4 @@
-"""Orders: what the leader does about residency. Sends devices to load and unload, holds priorities back, and rings."""
+"""Orders: the leader orders devices to load and unload models, holds priorities back, and rings doorbells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 import redis
 
-from scheduler.policy import Plan, Waiting, Want
+from scheduler.plan import Plan, Waiting, Want
 from stentor import log
 from stentor.devices.overrides import RESIDENT
 from stentor.devices.registry import IDLE, LIVE, UNLOADED, DeviceStatus
@@ -24,43 +24,43 @@ from stentor.settings import Settings
 
 _log = log.get(__name__)
 
-#: After this time an order that was not carried out is given again, in seconds: its message may be lost.
-AGAIN_AFTER_S: Final = 60.0
-#: How long priorities are held unless a scheduler says so again, in seconds: a hold soon follows its scheduler.
+#: An order that was not carried out is sent again after this time, in seconds: its message may be lost.
+RESEND_AFTER_S: Final = 60.0
+#: How long a hold lasts without being renewed, in seconds: it ends soon after its scheduler.
 HELD_S: Final = 15.0
-#: How long the policy's words are shown unless it says them again, in seconds.
+#: How long the policy's reasons are shown without being renewed, in seconds.
 SHOWN_S: Final = 15
-#: How often they are written while nothing else is wanted, in seconds.
+#: How often they are written while the plan stays the same, in seconds.
 SHOW_EVERY_S: Final = 5.0
-#: Most orders of one tick: sending one takes about a millisecond. What is left goes with the next ticks.
-MOST_ORDERS: Final = 32
+#: Maximum number of orders in a tick: sending one takes about a millisecond. The next ticks send the rest.
+MAX_ORDERS: Final = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is sent to one device."""
+    """An order for one device."""
 
     device_id: str
     #: ``LOAD`` or ``UNLOAD``.
     task: str
-    #: What the device looked like when this was decided: it declines to unload if that is over.
+    #: The device's process and last work at the decision: it refuses to unload if they changed.
     pid: str
     spoke_at: str
-    #: In the policy's words.
+    #: The policy's reason.
     reason: str
 
     @property
     def text(self) -> str:
-        """What is noted of it: two orders of one text are the same."""
+        """What is stored of it: orders with the same text are the same."""
         return f"{self.task} {self.pid} {self.spoke_at}"
 
 
 def orders(
     wants: Mapping[str, Want], statuses: Iterable[DeviceStatus], *, waiting: AbstractSet[str]
 ) -> Iterator[Order]:
-    """What to send, by what is wanted and what is. ``waiting`` are the models of texts that a device may claim.
+    """The orders that turn the present state into the planned one. ``waiting``: models of texts that may be claimed.
 
-    A device for which texts wait is not told to load: it loads what they need when it hears the doorbell.
+    A device for which texts wait gets no order to load: it loads their model when it hears the doorbell.
     """
     for status in statuses:
         want = wants.get(status.id)
@@ -81,11 +81,11 @@ def orders(
         )
 
 
-def to_be_woken(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], waiting: Mapping[str, Waiting]) -> int:
-    """How many of the devices that have no model, are wanted to have one, and could speak what waits are to hear of it.
+def rings_needed(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], waiting: Mapping[str, Waiting]) -> int:
+    """How many unloaded devices should hear the doorbell: they should load a model and can speak waiting texts.
 
-    No more than texts wait, and those count that load already: a text is claimed only when its model is there, and one
-    text at night would else bring all models back.
+    Not more than texts wait, less the devices that load already. A text is claimed only after its model is loaded, so
+    otherwise one text at night would load all models.
     """
     able = [status for status in statuses if status.id in wants and not waiting.keys().isdisjoint(status.models)]
     loading = sum(status.loading_at is not None for status in able)
@@ -97,10 +97,10 @@ def to_be_woken(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], wai
 
 
 class Orders:
-    """Acts for the cluster. Whatever it does may be done twice, and by two at a time, and happens once.
+    """Acts for the cluster. Each action is idempotent, also with two schedulers at a time.
 
     Raises:
-        RedisUnavailable: from every method, when Redis does not answer; the next tick goes on.
+        RedisUnavailable: from every method, when Redis does not answer; the next tick continues.
     """
 
     def __init__(self, client: redis.Redis, doorbell: Doorbell, settings: Settings) -> None:
@@ -109,23 +109,23 @@ class Orders:
         self._ring_after_s = settings.ring_after_s
         self._order = script(client, "devices/order")
         self._hold = script(client, "lanes/hold")
-        #: When something was told, and what was wanted of each device then.
-        self._told: tuple[float, dict[str, tuple[str | None, str | None]]] = (float("-inf"), {})
+        #: When the plan was last shown, and its residency and clocks by device.
+        self._shown: tuple[float, dict[str, tuple[str | None, str | None]]] = (float("-inf"), {})
 
     def act(self, plan: Plan, statuses: Sequence[DeviceStatus], token: int | None, now: float) -> None:
-        """Bring about what is planned, as the leader of that number; without one nothing is done."""
+        """Carry out the plan as the leader with this token; without a token do nothing."""
         if token is None:
             return
         waiting = plan.waiting.keys()
         live = [status for status in statuses if status.state in LIVE]
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)
-        self._ring(len(live) if ended else to_be_woken(plan.wants, live, plan.waiting))
+        self._ring(len(live) if ended else rings_needed(plan.wants, live, plan.waiting))
         self._ring_again(plan.waiting, live)
-        self._tell(plan.wants, now)
+        self._show(plan.wants, now)
 
     def _hold_back(self, plan: Plan, token: int) -> bool:
-        """Whether a hold ended: whoever is free can start at once."""
+        """Hold the plan's priorities back; whether a hold ended, so that free devices can start at once."""
         with redis_errors():
             changed = str(
                 self._hold(keys=[keys.FENCE, keys.HELD], args=[token, round(HELD_S * 1000), *sorted(plan.held)])
@@ -135,15 +135,15 @@ class Orders:
             _log.info(action, priorities=sorted(plan.held), reason=plan.held_reason)
         return changed == "ended"
 
-    def _send(self, wanted: Iterable[Order], token: int) -> None:
-        found = list(wanted)
+    def _send(self, new_orders: Iterable[Order], token: int) -> None:
+        found = list(new_orders)
         if not found:
             return
         noted = [keys.ordered(order.device_id) for order in found]
         texts = [order.text for order in found]
         with redis_errors():
             fresh = self._order(
-                keys=[keys.FENCE, *noted], args=[token, round(AGAIN_AFTER_S * 1000), MOST_ORDERS, *texts]
+                keys=[keys.FENCE, *noted], args=[token, round(RESEND_AFTER_S * 1000), MAX_ORDERS, *texts]
             )
         sent = 0
         try:
@@ -151,7 +151,7 @@ class Orders:
                 self._send_one(found[at])
                 sent += 1
         except RedisUnavailable:
-            # They are noted and not on their way: the next tick is to send them.
+            # They are stored but not sent: let the next tick send them.
             with contextlib.suppress(RedisUnavailable), redis_errors():
                 self._client.delete(*[noted[at] for at in fresh[sent:]])
             raise
@@ -165,15 +165,15 @@ class Orders:
         _log.info("residency_ordered", device=order.device_id, reason=order.reason, **{"from": states[0]}, to=states[1])
 
     def _ring(self, devices: int) -> None:
-        """Ring for so many devices, or until as many doorbells wait as there are devices."""
-        for _ in range(min(devices, MOST_ORDERS)):
+        """Ring once for each of this number of devices, until one doorbell waits for each device."""
+        for _ in range(min(devices, MAX_ORDERS)):
             if not self._doorbell.ring():
                 return
 
     def _ring_again(self, waiting: Mapping[str, Waiting], live: Iterable[DeviceStatus]) -> None:
-        """Ring if a text has waited so long that its doorbell may have been lost, and not for a model to be loaded.
+        """Ring if a text has waited for ``ring_after_s`` although no device loads its model: its doorbell may be lost.
 
-        A device that speaks hears one too many for nothing; one that has no model would load it for nothing.
+        An extra ring costs a busy device nothing, but an unloaded one would load a model for nothing.
         """
         loading = Counter(model for status in live if status.loading_at is not None for model in status.models)
         unheard = [model for model, one in waiting.items() if one.texts > loading[model]]
@@ -183,13 +183,14 @@ class Orders:
         if self._doorbell.ring():
             _log.info("rang_again", model=model, wait_s=round(wait_s, 3))
 
-    def _tell(self, wants: Mapping[str, Want], now: float) -> None:
-        """Show the policy's words to whoever looks at the devices: at once when it wants something else, and now and
-        then for the times in them, which are other ones each tick.
+    def _show(self, wants: Mapping[str, Want], now: float) -> None:
+        """Show the plan and its reasons in the list of devices.
+
+        It is written at once when the plan changes, and regularly because the times in the reasons change each tick.
         """
         wanted = {device_id: (want.residency, want.clocks) for device_id, want in wants.items()}
-        told_at, told = self._told
-        if wanted == told and 0 <= now - told_at < SHOW_EVERY_S:
+        shown_at, shown = self._shown
+        if wanted == shown and 0 <= now - shown_at < SHOW_EVERY_S:
             return
         words = {device_id: to_json(want) for device_id, want in wants.items()}
         with redis_errors():
@@ -199,4 +200,4 @@ class Orders:
                 pipe.hset(keys.WANTS, items=[part for pair in words.items() for part in pair])
                 pipe.expire(keys.WANTS, SHOWN_S)
             pipe.execute()
-        self._told = now, wanted
+        self._shown = now, wanted

@@ -17,9 +17,9 @@ from typing import Any
 
 import redis
 
-from scheduler import policy
-from scheduler.metrics.metrics import Gatherer
-from scheduler.ticks import Scheduler, garbage_later
+from scheduler import plan, policy
+from scheduler.metrics.gathering import Gatherer
+from scheduler.ticks import Scheduler, collect_garbage_later
 from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
 from stentor.jobs.job import PRIORITIES
@@ -107,15 +107,15 @@ class _Bench:
 
     def _decision(self) -> Callable[[], object]:
         """The policy's part alone, with what the parts before it have read."""
-        rules, lanes = policy.Rules.of(self._settings), self._backlog.lanes()
-        views = [policy.DeviceView(status=status) for status in self._registry.list()]
+        rules, lanes = plan.Rules.of(self._settings), self._backlog.lanes()
+        views = [plan.DeviceView(status=status) for status in self._registry.list()]
         return lambda: policy.decide(time.time(), rules, lanes, views)
 
     def timed(self, part: Callable[[], object], *, changing: int = CHANGING) -> float:
         """How long one part takes after all devices have reported anew and so many lanes have changed, in ms."""
         self.change(changing)
         # As in the scheduler, which lets Python look for garbage between two ticks.
-        with garbage_later():
+        with collect_garbage_later():
             began = time.perf_counter()
             part()
             return (time.perf_counter() - began) * 1000

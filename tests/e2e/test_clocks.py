@@ -66,7 +66,7 @@ def clocks_are(gpus: StubGpus, wanted: tuple[int, int], timeout_s: float = 15.0)
 
 def heir_of(pid: int) -> int:
     """The one child of the scheduler that reads its pipe."""
-    (found,) = [child.pid for child in psutil.Process(pid).children() if "scheduler.clocks.heir" in child.cmdline()]
+    (found,) = [child.pid for child in psutil.Process(pid).children() if "scheduler.clocks.restorer" in child.cmdline()]
     return int(found)
 
 

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from api.cost.figures import Prices
 from api.cost.report import report
-from scheduler.bill.energy import FLUSH_EVERY_S, Meter
-from scheduler.policy import Clocks
+from scheduler.bill.meter import FLUSH_EVERY_S, Meter
+from scheduler.plan import Clocks
 from stentor.bill import ADDED, OVERTAKEN, THERE, BillStore, Charge
 from stentor.devices.registry import BUSY, GONE, IDLE, STARTING, UNLOADED
 from stentor.errors import RedisUnavailable

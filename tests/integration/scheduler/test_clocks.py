@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import redis
 
-from scheduler.clocks.clocks import AWAY_GRACE_S, ClockKeeper, give_back, judged
 from scheduler.clocks.gpus import LOWER_AGAIN_S, OPEN_AGAIN_S
-from scheduler.clocks.heir import Heir
+from scheduler.clocks.keeper import AWAY_GRACE_S, ClockKeeper, give_back
+from scheduler.clocks.policy import gpu_clocks
+from scheduler.clocks.restorer import ClockRestorer
 from scheduler.contexts import Contexts
-from scheduler.policy import Clocks, Want
+from scheduler.plan import Clocks, Want
 from stentor.devices.clocks import ClocksBoard
 from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
 from stentor.errors import RedisUnavailable
@@ -88,20 +89,20 @@ def unreachable(settings: Settings) -> redis.Redis:
         ({"h/a": a_want("normal", "busy")}, [], ("normal", "busy")),
         ({"h/a": a_want("low", "idle"), "h/b": a_want("low", "idle, too")}, [], ("low", "idle")),
         ({"h/a": a_want("low"), "h/b": a_want("normal", "busy")}, [], ("normal", "h/b: busy")),
-        ({"h/a": a_want("low"), "h/b": a_want(None)}, [], (None, "nothing is wanted of them")),
-        ({"h/a": a_want("low"), "h/b": None}, [], (None, "nothing is wanted of them")),
+        ({"h/a": a_want("low"), "h/b": a_want(None)}, [], (None, "no clocks are ordered")),
+        ({"h/a": a_want("low"), "h/b": None}, [], (None, "no clocks are ordered")),
         (
             {"h/a": a_want("low")},
             [77, 5],
-            ("normal", "process 5, 77 uses the GPU, too, and is none of Stentor's"),
+            ("normal", "the GPU is also used by process 5, 77, which is not Stentor's"),
         ),
-        ({}, [], ("normal", "no device is on it any more")),
+        ({}, [], ("normal", "no device uses it any more")),
     ],
 )
 def test_a_gpu_is_low_only_if_all_want_it(
     wants: dict[str, Want | None], foreign: Sequence[int], answer: tuple[str | None, str]
 ) -> None:
-    assert judged(wants, foreign) == answer
+    assert gpu_clocks(wants, foreign) == answer
 
 
 # --- lowering and giving back
@@ -173,7 +174,7 @@ def test_a_foreign_process_keeps_clocks_normal(keeper: ClockKeeper, gpus: StubGp
     assert found == Clocks(
         state="normal",
         since=NOON + 1,
-        reason=f"process {os.getpid()} uses the GPU, too, and is none of Stentor's",
+        reason=f"the GPU is also used by process {os.getpid()}, which is not Stentor's",
     )
     gpus.context(A, os.getpid(), on=False)
     assert tick(keeper, "low", now=NOON + 2)["testhost/cuda:0"].state == "low"
@@ -243,9 +244,9 @@ def test_a_context_that_an_unloaded_device_left_is_told(
 @pytest.mark.parametrize(
     ("device", "reason"),
     [
-        (a_device("cpu", None), "it is no GPU"),
-        (a_device(gpu=None), "its process could not ask NVML which GPU it is"),
-        (a_device(gpu="MIG-abc"), "it is a slice of a GPU (MIG), and the clocks are everybody's"),
+        (a_device("cpu", None), "the device is not a GPU"),
+        (a_device(gpu=None), "its process could not ask NVML which GPU it uses"),
+        (a_device(gpu="MIG-abc"), "the device is a slice of a GPU (MIG), and all slices share its clocks"),
         (a_device(gpu="GPU-unknown"), "the GPU does not answer"),
     ],
 )
@@ -341,7 +342,7 @@ def test_what_an_earlier_run_left_low_is_reset_first(client: redis.Redis, settin
     keeper.look([a_device()], NOON)
     keeper.act({}, NOON)
     assert client.hgetall(keys.clocks("testhost")) == {}
-    assert keeper.views()["testhost/cuda:0"] == Clocks(state="normal", since=NOON, reason="nothing is wanted of them")
+    assert keeper.views()["testhost/cuda:0"] == Clocks(state="normal", since=NOON, reason="no clocks are ordered")
 
 
 def test_what_cannot_be_reset_is_told_as_low_and_tried_again(
@@ -453,7 +454,7 @@ def test_the_board_tells_of_each_device(keeper: ClockKeeper, gpus: StubGpus, cli
     assert set(found) == {"testhost/cuda:0", "testhost/cpu"}
     low, cpu = found["testhost/cuda:0"], found["testhost/cpu"]
     assert (low.state, low.since, low.reason, low.gpu) == ("low", NOON, "as the test wants it", A)
-    assert (cpu.state, cpu.reason, cpu.gpu) == ("unavailable", "it is no GPU", None)
+    assert (cpu.state, cpu.reason, cpu.gpu) == ("unavailable", "the device is not a GPU", None)
     assert 10 < client.ttl(keys.keeper("testhost")) <= 15
 
 
@@ -466,68 +467,70 @@ def test_the_board_is_written_anew_before_it_expires(keeper: ClockKeeper, gpus: 
     assert client.exists(keys.keeper("testhost"))
 
 
-# --- the heir
+# --- the restorer
 
 
 @contextlib.contextmanager
-def heirs(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heir]:
+def restorers(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockRestorer]:
     for name, value in gpus.environ.items():
         monkeypatch.setenv(name, value)
-    made = Heir()
+    made = ClockRestorer()
     try:
         yield made
     finally:
         made.close()
 
 
-def test_the_heir_resets_what_it_heard_of_when_its_scheduler_is_gone(
+def test_the_restorer_resets_what_it_heard_of_when_its_scheduler_is_gone(
     gpus: StubGpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus.lock_by_hand(A, 210, 405)
     gpus.lock_by_hand(B, 210, 405)
-    with heirs(gpus, monkeypatch) as heir:
-        heir.tell([])
-        assert heir.pid is None
-        heir.tell([A, B])
-        heir.tell([A])
-        pid = heir.pid
+    with restorers(gpus, monkeypatch) as restorer:
+        restorer.inform([])
+        assert restorer.pid is None
+        restorer.inform([A, B])
+        restorer.inform([A])
+        pid = restorer.pid
         assert pid != os.getpid()
     assert (gpus.locks(A), gpus.locks(B)) == ((0, 0), (210, 405))
     assert {call.pid for call in gpus.calls()} == {pid}
 
 
-def test_an_heir_of_nothing_touches_nothing(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    with heirs(gpus, monkeypatch) as heir:
-        heir.tell([A])
-        heir.tell([])
+def test_a_restorer_of_nothing_touches_nothing(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    with restorers(gpus, monkeypatch) as restorer:
+        restorer.inform([A])
+        restorer.inform([])
     assert gpus.calls() == []
 
 
-def test_an_heir_that_dies_is_replaced(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    with heirs(gpus, monkeypatch) as heir:
-        heir.tell([A])
-        first = heir.pid
+def test_a_restorer_that_dies_is_replaced(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    with restorers(gpus, monkeypatch) as restorer:
+        restorer.inform([A])
+        first = restorer.pid
         assert first is not None
         os.kill(first, 9)
-        eventually(lambda: heir.pid is None)
-        heir.tell([A])
-        assert heir.pid not in {None, first}
+        eventually(lambda: restorer.pid is None)
+        restorer.inform([A])
+        assert restorer.pid not in {None, first}
     assert [call.words for call in gpus.calls()] == RESET
 
 
-def test_the_heir_is_small_and_knows_no_secret(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_restorer_is_small_and_knows_no_secret(gpus: StubGpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STENTOR_REDIS_URL", "redis://secret")
-    with heirs(gpus, monkeypatch) as heir:
-        heir.tell([A])
-        proc = Path("/proc") / str(heir.pid)
+    with restorers(gpus, monkeypatch) as restorer:
+        restorer.inform([A])
+        proc = Path("/proc") / str(restorer.pid)
         assert b"STENTOR_" not in eventually((proc / "environ").read_bytes)
-        assert os.getsid(heir.pid or 0) == heir.pid
-    code = "import scheduler.clocks.heir, sys; print(len({'redis', 'celery', 'boto3', 'pydantic'} & set(sys.modules)))"
+        assert os.getsid(restorer.pid or 0) == restorer.pid
+    code = (
+        "import scheduler.clocks.restorer, sys; print(len({'redis', 'celery', 'boto3', 'pydantic'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "0\n"
 
 
-def test_after_a_silence_the_scheduler_knows_that_its_heir_has_acted(
+def test_after_a_silence_the_scheduler_knows_that_its_restorer_has_acted(
     keeper: ClockKeeper, gpus: StubGpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick(keeper, "low")

@@ -10,7 +10,7 @@ import matplotlib.colors
 import matplotlib.image
 import pytest
 
-from scheduler.metrics.metrics import Gatherer
+from scheduler.metrics.gathering import Gatherer
 from stentor.cli.day_picture import BARS
 from stentor.redis.client import connect
 from stentor.settings import Settings

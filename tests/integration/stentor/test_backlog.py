@@ -9,7 +9,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from scheduler.metrics.metrics import Gathered, Gatherer
+from scheduler.metrics.gathering import Gathered, Gatherer
 from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.jobs.job import JobState, Outcome

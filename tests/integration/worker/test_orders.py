@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from scheduler.leading import Leader
-from scheduler.policy import Plan, Want, claimable
-from scheduler.residency.orders import Orders, to_be_woken
+from scheduler.plan import Plan, Want
+from scheduler.residency.orders import Orders, rings_needed
+from scheduler.waiting import claimable
 from stentor.devices.overrides import RESIDENT
 from stentor.devices.registry import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
 from stentor.doorbell import LOAD, SYNTHESIS_QUEUE, UNLOAD, Doorbell, create_celery, device_queue
@@ -184,11 +185,11 @@ def test_no_more_devices_are_woken_than_texts_wait_and_those_that_load_already_c
     plan = a_plan(RESIDENT, *names, lanes=[waiting("interactive")])  # three texts
     asleep = [a_status(name, state=UNLOADED) for name in names]
     loading = [a_status(name, state=UNLOADED, loading_at=NOW) for name in names[:2]]
-    assert to_be_woken(plan.wants, asleep, plan.waiting) == 3
-    assert to_be_woken(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
-    assert to_be_woken(plan.wants, [*loading, a_status(names[2], state=BUSY, loading_at=NOW)], plan.waiting) == 0
-    assert to_be_woken(plan.wants, asleep[:2], plan.waiting) == 2
-    assert to_be_woken(plan.wants, asleep, {}) == 0
+    assert rings_needed(plan.wants, asleep, plan.waiting) == 3
+    assert rings_needed(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
+    assert rings_needed(plan.wants, [*loading, a_status(names[2], state=BUSY, loading_at=NOW)], plan.waiting) == 0
+    assert rings_needed(plan.wants, asleep[:2], plan.waiting) == 2
+    assert rings_needed(plan.wants, asleep, {}) == 0
 
 
 def test_orders_that_could_not_be_sent_are_sent_by_the_next_tick(

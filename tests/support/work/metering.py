@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import redis
 
-from scheduler.bill.energy import Meter
-from scheduler.policy import Clocks
+from scheduler.bill.meter import Meter
+from scheduler.plan import Clocks
 from stentor.devices.nvml import Reading
 from stentor.devices.passes import added, sums_of
 from stentor.devices.registry import BUSY, IDLE, DeviceStatus

@@ -9,7 +9,8 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from scheduler.policy import Clocks, DeviceView, Plan, Rules, decide
+from scheduler.plan import Clocks, DeviceView, Plan, Rules
+from scheduler.policy import decide
 from stentor.devices.overrides import NO_OVERRIDE, Override
 from stentor.devices.registry import DeviceStatus
 from stentor.jobs.job import PRIORITIES

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import pytest
 
-from scheduler.metrics import exported
+from scheduler.metrics import names as scheduler_metrics
 from stentor.cli.main import cli
 from stentor.settings import Settings
 from tests.support.kubernetes import (
@@ -338,7 +338,7 @@ def test_devices_come_by_seconds_of_work_and_leave_for_the_window(rendered: dict
     backlog, day = (trigger["metadata"] for trigger in scaled["spec"]["triggers"])
     asked = set(re.findall(r"stentor_\w+", backlog["query"]))
     assert asked == {"stentor_backlog_seconds", "stentor_priority_held", "stentor_scheduler_leader"}
-    assert asked <= {**exported.CLUSTER, **exported.HOST}.keys()
+    assert asked <= {**scheduler_metrics.CLUSTER, **scheduler_metrics.HOST}.keys()
     settings = [
         data for data in (r["data"] for r in of(rendered["gpu"], "ConfigMap")) if "STENTOR_UNLOAD_WINDOWS" in data
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.http import metrics as api_metrics
-from scheduler.metrics import exported
+from scheduler.metrics import names as scheduler_metrics
 from tests.support.servers.prometheus import ALERT_TESTS, ALERTS, CONFIG, DASHBOARDS, alerts, asked, dashboard, program
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "howto" / "runbook.md"
@@ -19,14 +19,17 @@ SEVERITIES = {"critical", "warning", "info"}
 
 def told() -> set[str]:
     """Names of all series that the rooms tell."""
-    names = {name: kind for name, (kind, *_) in exported.ALL.items()}
-    names |= {name: exported.HISTOGRAM if name.endswith("_seconds") else exported.GAUGE for name in api_metrics.METRICS}
+    names = {name: kind for name, (kind, *_) in scheduler_metrics.ALL.items()}
+    names |= {
+        name: scheduler_metrics.HISTOGRAM if name.endswith("_seconds") else scheduler_metrics.GAUGE
+        for name in api_metrics.METRICS
+    }
     found = {f"{name}_total" for name in ("stentor_http_requests",)}
     for name, kind in names.items():
-        if kind == exported.HISTOGRAM:
+        if kind == scheduler_metrics.HISTOGRAM:
             found |= {f"{name}_{part}" for part in ("bucket", "sum", "count")}
         else:
-            found.add(f"{name}_total" if kind == exported.COUNTER else name)
+            found.add(f"{name}_total" if kind == scheduler_metrics.COUNTER else name)
     return found
 
 
@@ -105,4 +108,4 @@ def test_panels_ask_for_what_is_told(path: Path) -> None:
 def test_all_that_is_told_is_on_some_dashboard() -> None:
     shown = {name for path in DASHBOARDS for one in asked(path) for name in re.findall(r"\bstentor_\w+", one.expr)}
     stems = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in shown}
-    assert set(exported.ALL) - stems - {"stentor_host_memory_total_bytes"} == set()
+    assert set(scheduler_metrics.ALL) - stems - {"stentor_host_memory_total_bytes"} == set()

@@ -13,10 +13,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.http import metrics as api_metrics
-from scheduler.metrics import exported
-from scheduler.metrics.metrics import Gathered, Metrics, Snapshot, counts_in
-from scheduler.metrics.system import System, told
-from scheduler.policy import Clocks, Plan
+from scheduler.metrics import names as scheduler_metrics
+from scheduler.metrics.exporter import SchedulerMetrics, Snapshot
+from scheduler.metrics.gathering import Gathered, outcome_counts
+from scheduler.metrics.system import SystemLog, gpu_fields
+from scheduler.plan import Clocks, Plan
 from stentor import log
 from stentor.devices.nvml import Reading
 from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
@@ -67,7 +68,7 @@ def samples(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
 
 
 def shown(snapshot: Snapshot, **settings: Any) -> dict[tuple[str, ...], float]:
-    metrics = Metrics(Settings(**settings))
+    metrics = SchedulerMetrics(Settings(**settings))
     metrics.show(snapshot)
     return samples(metrics.registry)
 
@@ -75,7 +76,7 @@ def shown(snapshot: Snapshot, **settings: Any) -> dict[tuple[str, ...], float]:
 # --- names
 
 
-@pytest.mark.parametrize("name", [*exported.ALL, *api_metrics.METRICS])
+@pytest.mark.parametrize("name", [*scheduler_metrics.ALL, *api_metrics.METRICS])
 def test_a_name_follows_prometheuss_conventions(name: str) -> None:
     Metric(name, "as prometheus-client checks it", "gauge")
     stem = name.removeprefix("stentor_")
@@ -85,13 +86,13 @@ def test_a_name_follows_prometheuss_conventions(name: str) -> None:
 
 
 def test_no_label_is_one_that_prometheus_sets_itself() -> None:
-    labels = {label for _, names, _ in exported.ALL.values() for label in names}
+    labels = {label for _, names, _ in scheduler_metrics.ALL.values() for label in names}
     labels |= {label for names, _ in api_metrics.METRICS.values() for label in names}
     assert labels.isdisjoint({"job", "instance", "le", "quantile", "host"})
 
 
 def test_counters_and_no_others_end_in_total() -> None:
-    metrics = Metrics(Settings())
+    metrics = SchedulerMetrics(Settings())
     metrics.show(everything())
     for family in metrics.registry.collect():
         if family.name.startswith("stentor_"):
@@ -131,7 +132,7 @@ def gathered(**fields: Any) -> Gathered:
 
 
 def test_everything_that_is_described_is_exported_and_nothing_else() -> None:
-    metrics = Metrics(Settings())
+    metrics = SchedulerMetrics(Settings())
     metrics.show(everything())
     names: set[str] = set()
 
@@ -140,7 +141,7 @@ def test_everything_that_is_described_is_exported_and_nothing_else() -> None:
         return "stentor_host_cpu_ratio" in names  # known as soon as the clock of the CPU's time has gone on
 
     eventually(told)
-    assert names == set(exported.ALL)
+    assert names == set(scheduler_metrics.ALL)
 
 
 # --- the cluster
@@ -197,7 +198,7 @@ def test_outcomes_have_their_codes_and_what_never_happened_is_there_as_0() -> No
 
 
 def test_times_to_an_outcome_are_read_from_the_counts_and_no_outcome_is_made_of_them() -> None:
-    told = counts_in(
+    told = outcome_counts(
         {
             "succeeded": 4, "failed:audio_invalid": 1, "took:standard:-2": 2, "took:standard:3": 2, "took:bulk:17": 1,
             "took_ms:standard": 14_250, "webhook:succeeded": 3, "webhook:pending": 7,
@@ -215,7 +216,7 @@ def test_times_to_an_outcome_are_read_from_the_counts_and_no_outcome_is_made_of_
 
 
 def test_that_redis_is_away_is_told_and_what_it_was_before_the_first_tick_is_not() -> None:
-    metrics = Metrics(Settings())
+    metrics = SchedulerMetrics(Settings())
     assert ("stentor_redis_up",) not in samples(metrics.registry)
     metrics.away()
     assert samples(metrics.registry)["stentor_redis_up",] == 0
@@ -227,14 +228,14 @@ def test_that_redis_is_away_is_told_and_what_it_was_before_the_first_tick_is_not
 
 def test_one_that_does_not_lead_tells_of_its_own_machine_alone() -> None:
     found = shown(a_snapshot(**{**vars(everything()), "is_leader": False}))
-    cluster = {name for name, *_ in found if name.startswith(tuple(exported.CLUSTER))}
+    cluster = {name for name, *_ in found if name.startswith(tuple(scheduler_metrics.CLUSTER))}
     assert cluster == set()
     assert found["stentor_scheduler_leader",] == 0
     assert found["stentor_gpu_power_watts", "GPU-1"] == 2.0
 
 
 def test_figures_are_gathered_every_5_s_and_last_until_then_but_not_beyond_the_lead() -> None:
-    metrics = Metrics(Settings(metrics_bind="127.0.0.1:9464"))
+    metrics = SchedulerMetrics(Settings(metrics_bind="127.0.0.1:9464"))
     now = time.time()
     assert metrics.due(now, is_leader=True)
     assert not metrics.due(now, is_leader=False)
@@ -249,12 +250,12 @@ def test_figures_are_gathered_every_5_s_and_last_until_then_but_not_beyond_the_l
 
 
 def test_nobody_is_asked_for_figures_that_nobody_is_told() -> None:
-    assert not Metrics(Settings()).due(time.time(), is_leader=True)
+    assert not SchedulerMetrics(Settings()).due(time.time(), is_leader=True)
 
 
 def test_what_a_scheduler_knew_long_ago_is_not_told() -> None:
     found = shown(a_snapshot(**{**vars(everything()), "now": time.time() - 60}))
-    assert not {name for name, *_ in found if name.startswith(tuple(exported.CLUSTER))}
+    assert not {name for name, *_ in found if name.startswith(tuple(scheduler_metrics.CLUSTER))}
     assert ("stentor_gpu_power_watts", "GPU-1") not in found
     assert found["stentor_scheduler_tick_timestamp_seconds",] == pytest.approx(time.time() - 60, abs=5)
 
@@ -287,9 +288,9 @@ def test_clocks_are_one_of_three() -> None:
 
 def test_the_event_of_the_machine_comes_once_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(Settings(), room="scheduler")
-    system = System()
+    system = SystemLog()
     assert system.due(1000.0)
-    system.tell(1000.0, {"a/cuda:0": a_reading(power_w=16.5)})
+    system.log(1000.0, {"a/cuda:0": a_reading(power_w=16.5)})
     assert [system.due(1059.9), system.due(1060.0)] == [False, True]
     event = json.loads(capsys.readouterr().err)
     assert (event["action"], event["room"], event["level"]) == ("system", "scheduler", "info")
@@ -300,6 +301,6 @@ def test_the_event_of_the_machine_comes_once_a_minute(capsys: pytest.CaptureFixt
 
 
 def test_a_gpu_is_told_in_the_events_own_words() -> None:
-    assert told(a_reading(temperature_c=41, memory_used_bytes=7)) == {
+    assert gpu_fields(a_reading(temperature_c=41, memory_used_bytes=7)) == {
         "uuid": "GPU-1", "name": "NVIDIA L4", "temperature_c": 41, "memory_used_bytes": 7
     }  # fmt: skip

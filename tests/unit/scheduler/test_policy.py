@@ -1,4 +1,4 @@
-"""What is wanted of devices: literal cases, and what holds over any of them."""
+"""The policy for devices: literal cases, and properties that hold for all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.policy import Clocks, DeviceView, Plan, Rules, decide
+from scheduler.plan import Clocks, DeviceView, Plan, Rules
+from scheduler.policy import decide
 from stentor.devices.overrides import Override
 from stentor.devices.registry import DeviceStatus
 from stentor.devices.windows import Windows
@@ -81,7 +82,7 @@ IDLE_UNLOAD = {"idle_unload_s": 600.0}
         ({"now": IN, "state": "unloaded"}, ("unloaded", WINDOW)),
         ({"now": IN, "idle_s": 20}, ("resident", f"{WINDOW}, in 40 s if nothing comes")),
         ({"now": IN, "loaded_s": 100}, ("resident", f"{WINDOW}, but it was loaded 100 s ago")),
-        ({"now": IN, "state": "busy"}, ("resident", "it speaks")),
+        ({"now": IN, "state": "busy"}, ("resident", "the device is busy")),
         ({"now": IN, "lanes": [lane("interactive")]}, ("resident", "3 texts wait, interactive, for 4 s")),
         (
             {"now": IN, "state": "unloaded", "lanes": [lane("standard", 1)]},
@@ -97,12 +98,15 @@ IDLE_UNLOAD = {"idle_unload_s": 600.0}
         ({"now": PREWARM, "state": "unloaded", "lanes": [lane("bulk")]}, ("resident", "3 texts wait, bulk, for 4 s")),
         (
             {"now": OUT, "rules": IDLE_UNLOAD},
-            ("unloaded", "idle for 17 min; models leave after 10 min without work"),
+            ("unloaded", "idle for 17 min; models unload after 10 min without work"),
         ),
-        ({"now": IN, "override": Override(residency="resident", by="ann")}, ("resident", "ann wants it to stay")),
+        (
+            {"now": IN, "override": Override(residency="resident", by="ann")},
+            ("resident", "ann ordered it to stay loaded"),
+        ),
         (
             {"now": OUT, "override": Override(residency="unloaded", by="ann"), "loaded_s": 100},
-            ("unloaded", "idle for 100 s; ann wants it to leave"),
+            ("unloaded", "idle for 100 s; ann ordered it to unload"),
         ),
         (
             {"now": OUT, "override": Override(residency="unloaded", by="ann"), "lanes": [lane("standard")]},
@@ -112,19 +116,22 @@ IDLE_UNLOAD = {"idle_unload_s": 600.0}
             {"now": OUT, "override": Override(residency="unloaded", by="ann", expires_at=OUT)},
             ("resident", "no window"),
         ),
-        ({"now": IN, "override": Override(residency="resident")}, ("resident", "somebody wants it to stay")),
+        (
+            {"now": IN, "override": Override(residency="resident")},
+            ("resident", "an operator ordered it to stay loaded"),
+        ),
         ({"now": IN, "loaded_s": None}, ("unloaded", f"idle for 17 min; {WINDOW}")),
         (
             {"now": PREWARM, "state": "unloaded", "rules": IDLE_UNLOAD},
-            ("unloaded", "models leave after 10 min without work"),
+            ("unloaded", "models unload after 10 min without work"),
         ),
         (
             {"now": OUT, "state": "unloaded", "rules": IDLE_UNLOAD},
-            ("unloaded", "models leave after 10 min without work"),
+            ("unloaded", "models unload after 10 min without work"),
         ),
         (
             {"now": OUT, "idle_s": 590, "rules": IDLE_UNLOAD},
-            ("resident", "models leave after 10 min without work, in 10 s if nothing comes"),
+            ("resident", "models unload after 10 min without work, in 10 s if nothing comes"),
         ),
         (
             {"now": OUT, "state": "unloaded", "rules": IDLE_UNLOAD, "lanes": [lane("bulk")]},
@@ -179,12 +186,12 @@ LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=
 @pytest.mark.parametrize(
     ("case", "wanted"),
     [
-        ({"was": None}, (None, "its own host keeps its clocks")),
+        ({"was": None}, (None, "the scheduler of its own host sets its clocks")),
         ({"was": Clocks(state="unavailable", since=0, reason="no driver")}, (None, "no driver")),
         ({"was": NORMAL}, ("low", "idle for 17 min")),
         ({"was": NORMAL, "state": "unloaded"}, ("low", "idle for 17 min")),
         ({"was": NORMAL, "idle_s": 299}, ("normal", "idle for 5 min of 5 min")),
-        ({"was": Clocks(state="normal", since=OUT - 30)}, ("normal", "they became normal 30 s ago")),
+        ({"was": Clocks(state="normal", since=OUT - 30)}, ("normal", "its clocks became normal 30 s ago")),
         ({"was": LOW}, ("low", "idle for 17 min")),
         # It has a new process, as after unloading; that is no work.
         ({"was": LOW, "state": "unloaded", "idle_s": 20}, ("low", "idle for 20 s")),
@@ -204,7 +211,10 @@ LOW, NORMAL = Clocks(state="low", since=OUT - 10), Clocks(state="normal", since=
         ({"was": LOW, "lanes": [lane("bulk")]}, ("normal", "3 texts wait, bulk, for 4 s")),
         ({"was": LOW, "lanes": [lane("bulk")], "state": "failed"}, ("low", "idle for 17 min")),
         ({"was": LOW, "rules": {"idle_clocks_s": 0.0}}, ("normal", "STENTOR_IDLE_CLOCKS_S is 0")),
-        ({"was": NORMAL, "state": "busy", "override": Override(clocks="low", by="ann")}, ("low", "ann wants it so")),
+        (
+            {"was": NORMAL, "state": "busy", "override": Override(clocks="low", by="ann")},
+            ("low", "ann ordered these clocks"),
+        ),
     ],
 )
 def test_clocks_are_wanted_as_the_work_and_people_say(case: dict[str, Any], wanted: tuple[str | None, str]) -> None:
@@ -250,7 +260,7 @@ def test_bulks_are_held_in_a_window_and_not_in_its_last_minutes() -> None:
 
 def test_a_window_that_never_ends_holds_no_bulk_for_ever() -> None:
     always = Rules(windows=Windows.parse("00:00-24:00"))
-    held_reason = "window 00:00-24:00 never ends; bulks do not wait for that"
+    held_reason = "window 00:00-24:00 never ends; bulks run"
     assert decide(IN, always, [], []) == Plan(wants={}, held_reason=held_reason)
 
 

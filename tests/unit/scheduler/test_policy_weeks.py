@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.policy import Clocks, Rules
+from scheduler.plan import Clocks, Rules
 from stentor.devices.overrides import Override
 from stentor.devices.windows import Windows
 from stentor.jobs.job import PRIORITIES

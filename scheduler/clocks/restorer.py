@@ -1,7 +1,8 @@
-"""The heir: a small process that gives clocks back when the scheduler is killed and cannot.
+"""The restorer: a small process that resets GPU clocks when the scheduler was killed or hangs.
 
-It hears on its standard input, a line a tick, which GPUs are low. When that ends, or nothing comes for a while, it
-resets those. ``python -m scheduler.clocks.heir`` is the process itself; it imports nothing large, for it waits all day.
+The scheduler writes a line to its standard input each tick: the GPUs that are low. When the input ends, or no line
+comes for ``SILENCE_LIMIT_S``, it resets those GPUs. ``python -m scheduler.clocks.restorer`` is the process itself. It
+imports nothing large, because it runs all day.
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from typing import Final
 from stentor.devices.nvml import Nvml
 from stentor.errors import GpuError
 
-#: A scheduler that has said nothing for so long hangs, in seconds; it speaks once a tick, and waits 3 s for Redis.
-PATIENCE_S: Final = 10.0
-#: How often and at what distance a reset that failed is tried again.
+#: A scheduler that wrote nothing for this time hangs, in seconds. It writes once a tick, and waits up to 3 s for Redis.
+SILENCE_LIMIT_S: Final = 10.0
+#: How often a reset that fails is tried, and the pause between two tries in seconds.
 TRIES, TRY_AGAIN_S = 5, 1.0
 
 
-class Heir:
-    """The scheduler's end of the pipe. The process is started when clocks are to go low for the first time."""
+class ClockRestorer:
+    """The scheduler's end of the pipe. The process starts when clocks are lowered for the first time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process, while there is one."""
+        """The process id, while the process runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def tell(self, low: Collection[str]) -> None:
-        """Say which GPUs are low. If it has died meanwhile, another takes its place."""
+    def inform(self, low: Collection[str]) -> None:
+        """Send which GPUs are low. Start the process again if it has died."""
         if self.pid is None:
             if not low:
                 return
@@ -51,21 +52,21 @@ class Heir:
 
     def _start(self) -> None:
         self.close()
-        # In a session of its own: what ends the scheduler's group must not end both. Without our settings: it needs no
-        # secret.
+        # It has its own session, so that a signal to the scheduler's group does not end both. It does not get our
+        # settings, because it needs no secret.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "scheduler.clocks.heir"],
+            [sys.executable, "-P", "-m", "scheduler.clocks.restorer"],
             stdin=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
             env={name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")},
         )
         assert self._process.stdin is not None
-        # One that hangs must not hold up the scheduler when the pipe is full.
+        # If the process hangs and the pipe is full, the scheduler must not block.
         os.set_blocking(self._process.stdin.fileno(), False)
 
     def close(self) -> None:
-        """Let it go; it resets what it was last told to be low."""
+        """End it; it resets the GPUs that were low last."""
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -77,15 +78,15 @@ class Heir:
 
 
 def main() -> None:
-    """Wait for the end of the pipe."""
+    """Read until the pipe ends, then reset what is low."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it ends with its scheduler, which knows better
+        signal.signal(number, signal.SIG_IGN)  # it ends with its scheduler
     low: list[str] = []
     text = b""
     while True:
-        ready, _, _ = select.select([0], [], [], PATIENCE_S)
+        ready, _, _ = select.select([0], [], [], SILENCE_LIMIT_S)
         if not ready:
-            low = _give_back(low, "the scheduler has said nothing")
+            low = _reset_all(low, "the scheduler does not answer")
             continue
         chunk = os.read(0, 65536)
         if not chunk:
@@ -93,12 +94,12 @@ def main() -> None:
         *lines, text = (text + chunk).split(b"\n")
         if lines:
             low = json.loads(lines[-1])
-    if _give_back(low, "the scheduler has ended"):
+    if _reset_all(low, "the scheduler has ended"):
         raise SystemExit(1)
 
 
-def _give_back(low: Iterable[str], reason: str) -> list[str]:
-    """Reset these; those that could not be reset."""
+def _reset_all(low: Iterable[str], reason: str) -> list[str]:
+    """Reset these GPUs, with retries; those that could not be reset."""
     left = list(low)
     for _ in range(TRIES):
         if not left:
@@ -116,30 +117,30 @@ def _reset(low: list[str], reason: str) -> list[str]:
             for gpu in low:
                 try:
                     nvml.reset(gpu)
-                    _say("clocks_given_back", gpu=gpu, reason=reason)
+                    _log("clocks_given_back", gpu=gpu, reason=reason)
                 except GpuError as exc:
                     left.append(gpu)
-                    _say("clocks_not_given_back", gpu=gpu, reason=str(exc))
+                    _log("clocks_not_given_back", gpu=gpu, reason=str(exc))
     except GpuError as exc:
-        _say("clocks_not_given_back", gpus=low, reason=str(exc))
+        _log("clocks_not_given_back", gpus=low, reason=str(exc))
         return low
     return left
 
 
-def _say(action: str, **fields: object) -> None:
-    """A line as ``stentor.log`` writes them, without what it imports."""
+def _log(action: str, **fields: object) -> None:
+    """Write a line in the format of ``stentor.log``, without its imports."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     level = "warning" if action == "clocks_given_back" else "error"
-    told = {
+    event = {
         **fields,
         "level": level,
-        "logger": "scheduler.clocks.heir",
+        "logger": "scheduler.clocks.restorer",
         "timestamp": at,
         "action": action,
         "room": "scheduler",
     }
     with contextlib.suppress(OSError):
-        sys.stderr.write(json.dumps(told) + "\n")
+        sys.stderr.write(json.dumps(event) + "\n")
 
 
 if __name__ == "__main__":

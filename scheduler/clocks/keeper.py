@@ -1,25 +1,27 @@
-"""The keeper of clocks: lowers the clocks of this host's GPUs when that is wanted, and always gives them back.
+"""The keeper of clocks: lowers the clocks of this host's GPUs when the policy asks for it, and always resets them.
 
-Before it lowers clocks it writes a lease to Redis and tells its heir. So whatever ends this process, somebody resets
-them: itself when it stops or when Redis is away, the heir when it is killed, the next one when both are. It resets
-nothing that it did not lower: clocks that an administrator has locked stay locked.
+Before it lowers clocks it writes a lease to Redis and informs its restorer. So the clocks are reset however this
+process ends: by the keeper itself when it stops or when Redis is away, by the restorer when the keeper is killed, and
+by the next scheduler when both are killed. It resets only what it lowered: clocks that an administrator locked stay
+locked.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import redis
 
 from scheduler.clocks.gpus import Gpus
-from scheduler.clocks.heir import PATIENCE_S, Heir
 from scheduler.clocks.leases import Leases
+from scheduler.clocks.policy import gpu_clocks
+from scheduler.clocks.reports import BoardWriter, OnceLogger, clocks_report
+from scheduler.clocks.restorer import SILENCE_LIMIT_S, ClockRestorer
 from scheduler.contexts import Contexts
-from scheduler.policy import UNAVAILABLE, Clocks, Want
+from scheduler.plan import UNAVAILABLE, Clocks, Want
 from stentor import log
 from stentor.devices.clocks import ClocksBoard, ClocksReport
 from stentor.devices.nvml import MIG_PREFIX, Reading
@@ -30,72 +32,57 @@ from stentor.settings import Settings
 
 _log = log.get(__name__)
 
-#: Redis may be away for so long before clocks are given back, in seconds: nobody could say then that work waits.
+#: How long Redis may be away before clocks are reset, in seconds: without it, waiting work would not be seen.
 AWAY_GRACE_S: Final = 3.0
-#: How often the board is written while nothing changes, in seconds.
-WRITE_EVERY_S: Final = 5.0
-
-
-def judged(wants: Mapping[str, Want | None], foreign: Iterable[int]) -> tuple[str | None, str]:
-    """What is wanted of one GPU, of which these devices (by id) are parts: ``low``, ``normal`` or None, and why.
-
-    It gets low clocks only if all its devices want that and nobody else (``foreign``, by pid) uses it.
-    """
-    for device, want in wants.items():
-        if want is not None and want.clocks == NORMAL:
-            return NORMAL, want.clocks_reason if len(wants) == 1 else f"{device}: {want.clocks_reason}"
-    pids = sorted(foreign)
-    if pids:
-        return NORMAL, f"process {', '.join(map(str, pids))} uses the GPU, too, and is none of Stentor's"
-    if not wants:
-        return NORMAL, "no device is on it any more"
-    reasons = [want.clocks_reason for want in wants.values() if want is not None and want.clocks == LOW]
-    return (LOW, reasons[0]) if len(reasons) == len(wants) else (None, "nothing is wanted of them")
 
 
 class ClockKeeper:
-    """One per host. A tick is ``look``, then ``act``; or ``away`` while Redis does not answer.
+    """One per host. A tick calls ``look`` and then ``act``, or ``away`` while Redis does not answer.
 
     ``now`` is seconds since the epoch everywhere.
     """
 
     def __init__(
-        self, client: redis.Redis, settings: Settings, *, heir: Heir | None = None, gpus: Gpus | None = None
+        self,
+        client: redis.Redis,
+        settings: Settings,
+        *,
+        restorer: ClockRestorer | None = None,
+        gpus: Gpus | None = None,
     ) -> None:
-        """Without an ``heir`` nobody gives clocks back when this process is killed, until the next one starts."""
+        """Without a ``restorer``, clocks stay low after this process is killed, until the next one starts."""
         self._machine = settings.machine
         self._leases = Leases(client, settings.machine)
-        self._board = ClocksBoard(client)
-        self._heir = heir
+        self._board = BoardWriter(ClocksBoard(client), settings.machine)
+        self._restorer = restorer
         self._gpus = gpus or Gpus()
         self._contexts = Contexts()
         self._own: list[DeviceStatus] = []
-        #: Whether the leases of an earlier run have been read.
-        self._read_leases = False
-        #: GPUs that are still to be reset: of an earlier run, or lost while they were low.
+        #: Whether the leases of an earlier run were read.
+        self._has_leases = False
+        #: GPUs to reset: of an earlier run, or lost while they were low.
         self._left: set[str] = set()
-        #: GPUs whose lease is over and still stands in Redis.
+        #: GPUs that were reset and whose lease is still in Redis.
         self._over: set[str] = set()
         #: GPUs that this process has lowered.
         self._low: set[str] = set()
-        #: GPU -> when its clocks became what they are, if they ever changed, and why they are so.
+        #: GPU -> when its clocks last changed, and why they are as they are.
         self._since: dict[str, float] = {}
         self._reasons: dict[str, str] = {}
         #: Device -> since when its clocks are unavailable.
         self._unavailable_since: dict[str, float] = {}
-        self._said: set[tuple[str, str]] = set()
-        self._written: tuple[float, object] = (float("-inf"), None)
+        self._problems = OnceLogger()
         self._looked_at = float("-inf")
-        self._told_s = time.monotonic()
+        self._informed_s = time.monotonic()
 
-    # --- what others ask
+    # --- what others read
 
     def views(self) -> Mapping[str, Clocks]:
-        """How the clocks of each device of this host are, by id."""
+        """The clocks of each device of this host, by id."""
         return {status.id: self._view(status) for status in self._own}
 
     def readings(self) -> Mapping[str, Reading]:
-        """What NVML told of each device's GPU in this tick, by id; devices on one GPU have the same reading."""
+        """NVML's reading of each device's GPU in this tick, by id; devices on one GPU share a reading."""
         readings = self._gpus.readings
         return {status.id: readings[status.gpu] for status in self._own if status.gpu and status.gpu in readings}
 
@@ -110,31 +97,31 @@ class ClockKeeper:
 
     def _why_unavailable(self, status: DeviceStatus) -> str | None:
         if not status.id.partition("/")[2].startswith("cuda"):
-            return "it is no GPU"
+            return "the device is not a GPU"
         if status.gpu is None:
-            return "its process could not ask NVML which GPU it is"
+            return "its process could not ask NVML which GPU it uses"
         if status.gpu.startswith(MIG_PREFIX):
-            return "it is a slice of a GPU (MIG), and the clocks are everybody's"
+            return "the device is a slice of a GPU (MIG), and all slices share its clocks"
         return self._gpus.unavailable(status.gpu)
 
     # --- ticks
 
     def start(self, now: float) -> bool:
-        """Give back what an earlier run left low, before anything else. Whether nothing may be low any more.
+        """Reset what an earlier run left low, before anything else; whether no GPU can be low any more.
 
-        Without Redis nobody knows what that is; then all GPUs are reset.
+        Without Redis it is unknown which GPUs those are, so all are reset.
         """
         try:
-            self._read()
+            self._read_leases()
         except RedisUnavailable as exc:
             return self._reset_all(now, exc.detail)
         if self._left:
             self._gpus.look(now)
-            self._reset_left(now)
+            self._reset_leftovers(now)
         return not self._left
 
     def look(self, statuses: Sequence[DeviceStatus], now: float) -> None:
-        """Take note of the devices, and read their GPUs.
+        """Note the devices of this host, and read their GPUs.
 
         Raises:
             RedisUnavailable: Redis does not answer.
@@ -144,19 +131,19 @@ class ClockKeeper:
         self._contexts.note(self._own)
         looks = bool(self._left) or any(status.gpu for status in self._own)
         opened = looks and self._gpus.look(now)
-        self._take_over_from_heir(now)
+        self._take_over_from_restorer(now)
         for gpu in self._low - set(self._gpus.uuids):
             self._low.discard(gpu)
             self._left.add(gpu)
         if opened:
             self._lower_again(now)
-        if not self._read_leases:
-            self._read()
-        self._reset_left(now)
+        if not self._has_leases:
+            self._read_leases()
+        self._reset_leftovers(now)
         self._note_unavailable(now)
 
     def act(self, wants: Mapping[str, Want], now: float) -> None:
-        """Set the clocks that are wanted of the devices that ``look`` saw, and tell the board.
+        """Set the clocks that the policy wants for the devices that ``look`` saw, and write the board.
 
         Raises:
             RedisUnavailable: Redis does not answer; no clocks were lowered then.
@@ -167,53 +154,53 @@ class ClockKeeper:
                 on.setdefault(status.gpu, {})[status.id] = wants.get(status.id)
         lower = []
         for gpu, wanted in on.items():
-            state, self._reasons[gpu] = judged(wanted, self._foreign(gpu))
+            state, self._reasons[gpu] = gpu_clocks(wanted, self._foreign(gpu))
             if state == NORMAL and gpu in self._low:
                 self._raise(gpu, now, self._reasons[gpu])
             elif state == LOW and gpu not in self._low | self._left and self._gpus.may_try(gpu, now):
                 lower.append(gpu)
-        self._tell_heir()
+        self._inform_restorer()
         self._end_leases()
         for gpu in lower:
             self._lower(gpu, now)
-        self._write(now)
+        self._write_board(now)
 
     def away(self, now: float) -> None:
-        """Redis does not answer: clocks are given back when that lasts."""
+        """Redis does not answer: reset clocks if that lasts."""
         if now - self._looked_at >= AWAY_GRACE_S:
             self.give_back("Redis is away", now)
-        self._tell_heir()
+        self._inform_restorer()
 
     def give_back(self, reason: str, now: float | None = None) -> None:
-        """Reset what is low."""
+        """Reset all GPUs that are low."""
         now = time.time() if now is None else now
         for gpu in sorted(self._low):
             self._raise(gpu, now, reason)
-        self._reset_left(now)
+        self._reset_leftovers(now)
         with contextlib.suppress(RedisUnavailable):
             self._end_leases()
 
     def close(self) -> None:
-        """Give all back, and let the heir go."""
-        self.give_back("the scheduler stops")
-        self._tell_heir()
-        if self._heir is not None:
-            self._heir.close()
+        """Reset all GPUs that are low, and end the restorer."""
+        self.give_back("the scheduler is stopping")
+        self._inform_restorer()
+        if self._restorer is not None:
+            self._restorer.close()
         self._gpus.close()
 
     # --- acting
 
     def _lower(self, gpu: str, now: float) -> None:
         self._leases.take(gpu, now)
-        self._tell_heir(gpu)
+        self._inform_restorer(gpu)
         try:
             low = self._gpus.lower(gpu, now)
         except ClocksRefused as exc:
             self._over.add(gpu)
-            self._say_once("clocks_not_lowered", gpu, exc.detail)
+            self._problems.log("clocks_not_lowered", gpu, exc.detail)
             return
         except GpuLost:
-            # It may have been lowered: that is looked at when it is back.
+            # It may have been lowered: check when it is back.
             self._left.add(gpu)
             return
         self._low.add(gpu)
@@ -222,7 +209,7 @@ class ClockKeeper:
         _log.info("clocks_lowered", gpu=gpu, sm_mhz=low.sm_mhz, memory_mhz=low.memory_mhz, reason=reason)
 
     def _lower_again(self, now: float) -> None:
-        """Lock what is low once more: the driver may have forgotten it."""
+        """Lower again what is low: the driver may have forgotten it."""
         for gpu in sorted(self._low):
             try:
                 self._gpus.lower(gpu, now)
@@ -235,51 +222,51 @@ class ClockKeeper:
             self._low.discard(gpu)
 
     def _reset(self, gpu: str, now: float, reason: str) -> bool:
-        """Whether it was reset; its lease is over then, as soon as Redis can be told."""
+        """Reset a GPU, and end its lease as soon as Redis answers; whether that worked."""
         try:
             self._gpus.reset(gpu)
         except (ClocksRefused, GpuLost) as exc:
-            self._say_once("clocks_not_given_back", gpu, exc.detail)
+            self._problems.log("clocks_not_given_back", gpu, exc.detail)
             return False
         self._over.add(gpu)
         self._since[gpu] = now
         self._reasons[gpu] = reason
-        self._said = {(action, about) for action, about in self._said if about != gpu}
+        self._problems.forget(gpu)
         _log.info("clocks_given_back", gpu=gpu, reason=reason)
         return True
 
-    def _reset_left(self, now: float) -> None:
+    def _reset_leftovers(self, now: float) -> None:
         for gpu in sorted(self._left & set(self._gpus.uuids)):
-            if self._reset(gpu, now, "they were left low"):
+            if self._reset(gpu, now, "its clocks were left low"):
                 self._left.discard(gpu)
 
     def _reset_all(self, now: float, why: str) -> bool:
         self._gpus.look(now)
         if self._gpus.uuids:
             _log.warning("leases_unknown", reason=why, gpus=self._gpus.uuids)
-        refused = [gpu for gpu in self._gpus.uuids if not self._reset(gpu, now, "they may have been left low")]
+        refused = [gpu for gpu in self._gpus.uuids if not self._reset(gpu, now, "its clocks may have been left low")]
         return not refused
 
-    def _read(self) -> None:
+    def _read_leases(self) -> None:
         self._left |= self._leases.all() - self._low
-        self._read_leases = True
+        self._has_leases = True
 
     def _end_leases(self) -> None:
         for gpu in sorted(self._over - self._low - self._left):
             self._leases.end(gpu)
         self._over.clear()
 
-    def _tell_heir(self, *more: str) -> None:
-        if self._heir is not None:
-            self._heir.tell(self._low | set(more))
-        self._told_s = time.monotonic()
+    def _inform_restorer(self, *more: str) -> None:
+        if self._restorer is not None:
+            self._restorer.inform(self._low | set(more))
+        self._informed_s = time.monotonic()
 
-    def _take_over_from_heir(self, now: float) -> None:
-        """After a silence the heir has reset what was low; it is for the policy to want it low again."""
-        if self._low and time.monotonic() - self._told_s >= PATIENCE_S:
-            self.give_back("the scheduler was held up", now)
+    def _take_over_from_restorer(self, now: float) -> None:
+        """After a silence the restorer has reset what was low; the policy may lower it again."""
+        if self._low and time.monotonic() - self._informed_s >= SILENCE_LIMIT_S:
+            self.give_back("the scheduler was blocked", now)
 
-    # --- telling
+    # --- reporting
 
     def _foreign(self, gpu: str) -> frozenset[int]:
         reading = self._gpus.readings.get(gpu)
@@ -294,66 +281,33 @@ class ClockKeeper:
                 self._unavailable_since.pop(status.id, None)
             else:
                 self._unavailable_since.setdefault(status.id, now)
-                self._say_once("clocks_unavailable", status.id, reason)
+                self._problems.log("clocks_unavailable", status.id, reason)
 
-    def _contexts_left(self, status: DeviceStatus, now: float) -> tuple[int, ...]:
-        """Processes of a device that has left its GPU which are still there."""
+    def _contexts_left_by(self, status: DeviceStatus, now: float) -> tuple[int, ...]:
+        """Processes of an unloaded device that are still on its GPU."""
         reading = self._gpus.readings.get(status.gpu or "")
         if reading is None or reading.pids is None:
             return ()
         left = self._contexts.left_by(status, reading.pids, now)
         if left:
             reason = f"process {', '.join(map(str, left))} still holds a context on its GPU"
-            self._say_once("context_left", status.id, reason)
+            self._problems.log("context_left", status.id, reason)
         return left
 
-    def _say_once(self, action: str, about: str, reason: str) -> None:
-        """Log it, unless that was done for this GPU or device since it last was well."""
-        if (action, about) in self._said:
-            return
-        self._said.add((action, about))
-        about_what = "device" if "/" in about else "gpu"
-        tell = {"clocks_unavailable": _log.info, "clocks_not_lowered": _log.warning}.get(action, _log.error)
-        tell(action, reason=reason, **{about_what: about})
-
-    def _write(self, now: float) -> None:
-        reports = {status.id: self._report(status, now) for status in self._own}
-        known = {device: (report.state, report.since, report.context_left) for device, report in reports.items()}
-        written_at, written = self._written
-        due = not 0 <= now - written_at < WRITE_EVERY_S
-        if known == written and not due:
-            return
-        self._board.write(self._machine, reports)
-        self._written = now, known
+    def _write_board(self, now: float) -> None:
+        due = self._board.write({status.id: self._report(status, now) for status in self._own}, now)
         if due and self._low:
-            # `--give-back` by hand, or a Redis that came back empty.
+            # An operator ran `--give-back`, or Redis came back empty.
             for gpu in sorted(self._low - self._leases.all()):
-                self._raise(gpu, now, "somebody ended its lease")
+                self._raise(gpu, now, "its lease was ended by another process")
 
     def _report(self, status: DeviceStatus, now: float) -> ClocksReport:
-        view, reading = self._view(status), self._gpus.readings.get(status.gpu or "")
-        told = ClocksReport(
-            state=view.state,
-            since=view.since or None,
-            reason=view.reason,
-            gpu=status.gpu,
-            context_left=self._contexts_left(status, now),
-        )
-        if reading is None:
-            return told
-        return dataclasses.replace(
-            told,
-            sm_clock_mhz=reading.sm_clock_mhz,
-            memory_clock_mhz=reading.memory_clock_mhz,
-            power_w=reading.power_w,
-            temperature_c=reading.temperature_c,
-            utilization_percent=reading.utilization_percent,
-            memory_used_bytes=reading.memory_used_bytes,
-        )
+        reading = self._gpus.readings.get(status.gpu or "")
+        return clocks_report(status, self._view(status), reading, self._contexts_left_by(status, now))
 
 
 def give_back(client: redis.Redis, settings: Settings) -> bool:
-    """Reset what a scheduler of this host left low, or all GPUs if Redis is away; whether nothing is low any more."""
+    """Reset what a scheduler of this host left low, or all GPUs if Redis is away; whether no GPU is low any more."""
     keeper = ClockKeeper(client, settings)
     try:
         return keeper.start(time.time())
