@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.http import metrics as api_metrics
-from scheduler.metrics import exported
+from scheduler.metrics import names as scheduler_metrics
 from stentor import errors
 from stentor.cli.main import cli
 from stentor.formats import FORMATS
@@ -242,8 +242,8 @@ def api_metrics_table() -> str:
 GENERATED: dict[str, tuple[str, Callable[[], str]]] = {
     "settings": ("reference/settings.md", settings_table),
     "errors": ("reference/errors.md", tree_of_errors),
-    "cluster metrics": ("reference/metrics.md", lambda: metrics_table(exported.CLUSTER)),
-    "host metrics": ("reference/metrics.md", lambda: metrics_table(exported.HOST)),
+    "cluster metrics": ("reference/metrics.md", lambda: metrics_table(scheduler_metrics.CLUSTER)),
+    "host metrics": ("reference/metrics.md", lambda: metrics_table(scheduler_metrics.HOST)),
     "API metrics": ("reference/metrics.md", api_metrics_table),
 }
 
