@@ -1,4 +1,4 @@
-"""Devices as the API shows them: what each reported, and beside it what people and the policy want of it."""
+"""Devices as the API shows them: their reports, overrides, and what the policy wants."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_map
 
 
-def shown(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
-    """These devices, in the same order.
+def describe_devices(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
+    """The devices in HTTP form, in the same order.
 
     Raises:
         RedisUnavailable: Redis does not answer.
@@ -28,17 +28,17 @@ def shown(statuses: Sequence[DeviceStatus]) -> list[DeviceOut]:
         DeviceOut.of(
             status,
             override=overrides.get(status.id),
-            want=_told(wants.get(status.id)),
+            want=_parse_wish(wants.get(status.id)),
             clocks=clocks.get(status.id),
         )
         for status in statuses
     ]
 
 
-def _told(raw: str | None) -> dict[str, Any]:
-    """What a scheduler wrote; nothing if it is none, or one of another release that says it in another way."""
+def _parse_wish(raw: str | None) -> dict[str, Any]:
+    """What a scheduler wrote; empty without a scheduler, or if another release wrote it in another form."""
     with contextlib.suppress(ValueError):
-        told = json.loads(raw or "")
-        if isinstance(told, dict):
-            return told
+        wish = json.loads(raw or "")
+        if isinstance(wish, dict):
+            return wish
     return {}

@@ -69,7 +69,7 @@ def install(app: Flask) -> None:
     """Answer every error of the app with a problem."""
     app.register_error_handler(errors.StentorError, _from_stentor_error)
     app.register_error_handler(HTTPException, _from_http_exception)
-    app.register_error_handler(Exception, _from_unexpected)
+    app.register_error_handler(Exception, _from_exception)
 
 
 def from_pydantic(exc: pydantic.ValidationError) -> Response:
@@ -149,6 +149,6 @@ def _code(error: HTTPException) -> str:
     return error.name.lower().replace(" ", "_")
 
 
-def _from_unexpected(error: Exception) -> Response:
+def _from_exception(error: Exception) -> Response:
     _log.error("request_failed", path=request.path, exc_info=error)
     return problem(500, errors.StentorError.code, "An internal error occurred. The log of the API has the traceback.")

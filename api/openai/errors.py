@@ -1,4 +1,4 @@
-"""Problems in OpenAI's shape, on the paths that OpenAI's clients know."""
+"""Problems in the format of OpenAI's API, on its paths."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from flask import Flask, Response, json, request
 
 from api.http.problems import CONTENT_TYPE
 
-#: Where clients expect OpenAI's errors, whatever goes wrong: the key, a limit, a path that is not there.
+#: Paths on which clients expect OpenAI's errors, whatever goes wrong: the key, a limit, an unknown path.
 PATHS: Final = ("/v1/audio", "/v1/models")
-#: What OpenAI calls an error, by its status.
+#: OpenAI's error types by HTTP status.
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-#: Fields of a job, and what OpenAI calls them.
+#: Fields of a job -> OpenAI's names for them.
 _FIELDS: Final[Mapping[str, str | None]] = {"text": "input", "format": "response_format", "body": None}
-#: Errors that are about one field without naming it.
+#: Errors about one field that do not name it.
 _PARAMS: Final = {"model_not_found": "model", "instructions_unsupported": "instructions"}
 
 
 def install(app: Flask) -> None:
-    """Let the app answer with OpenAI's errors where they are expected."""
-    app.after_request(_in_openais_shape)
+    """Answer with OpenAI's errors on OpenAI's paths."""
+    app.after_request(_convert_problem)
 
 
-def _in_openais_shape(response: Response) -> Response:
-    if response.mimetype != CONTENT_TYPE or not _expected():
+def _convert_problem(response: Response) -> Response:
+    if response.mimetype != CONTENT_TYPE or not _is_openai_path():
         return response
     problem = json.loads(response.get_data())
-    # A field that is wrong is a bad request there.
+    # OpenAI answers a wrong field with 400.
     response.status_code = 400 if response.status_code == 422 else response.status_code
-    response.set_data(json.dumps({"error": _error(problem, response.status_code)}))
+    response.set_data(json.dumps({"error": _openai_error(problem, response.status_code)}))
     response.content_type = "application/json"
     return response
 
 
-def _expected() -> bool:
+def _is_openai_path() -> bool:
     return any(request.path == path or request.path.startswith(f"{path}/") for path in PATHS)
 
 
-def _error(problem: dict[str, Any], status: int) -> dict[str, Any]:
+def _openai_error(problem: dict[str, Any], status: int) -> dict[str, Any]:
     code = problem["code"]
     fields = problem.get("errors") or []
     return {

@@ -1,4 +1,4 @@
-"""What the description of speech and voices needs beyond its models."""
+"""The parts of the description of speech and voices that the models do not contain."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 def complete(spec: dict[str, Any], text: dict[str, Any]) -> None:
-    """Say it in place; ``text`` is what the text of a job may be."""
+    """Add them to ``spec``; ``text`` is the schema of a job's text."""
     schemas, paths = spec["components"]["schemas"], spec["paths"]
     schema = OpenAiError.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**schema.pop("$defs", {}), "OpenAiError": schema}
     for path, item in paths.items():
         if path.startswith(PATHS):
             for operation in item.values():
-                operation["responses"] = _with_openais_errors(operation["responses"])
+                operation["responses"] = _convert_errors(operation["responses"])
     spoken = {"description": "The audio.", "content": dict.fromkeys(_content_types(), _BINARY)}
-    failed = _openais_error("The text could not be spoken.")
-    paths[SPEECH]["post"]["responses"] |= {"200": spoken, "404": _openais_error("No such model."), "500": failed}
+    failed = _error_response("The text could not be spoken.")
+    paths[SPEECH]["post"]["responses"] |= {"200": spoken, "404": _error_response("No such model."), "500": failed}
     _describe_preview(paths[PREVIEW]["get"]["responses"])
     transcript = schemas["VoiceForm"]["properties"]["transcript"]
-    # A form has no null: what is not known is left out.
+    # A form has no null: unknown values are left out.
     transcript |= transcript.pop("anyOf")[0]
     del transcript["default"]
     fields = schemas["SpeechRequest"]["properties"]
@@ -38,7 +38,7 @@ def complete(spec: dict[str, Any], text: dict[str, Any]) -> None:
 
 
 def name_voices(spec: dict[str, Any], names: Sequence[str]) -> None:
-    """Say in place which voices there are, and by that which models a request may name in any case."""
+    """Add the names of the voices, and of the models that a request may name with each of them."""
     schemas = spec["components"]["schemas"]
     fields = schemas["SpeechRequest"]["properties"]
     fields["voice"]["anyOf"][0]["enum"] = schemas["VoiceId"]["properties"]["id"]["enum"] = list(names)
@@ -49,10 +49,10 @@ def _describe_preview(responses: dict[str, Any]) -> None:
     responses |= {
         "200": {"description": "The audio, with `inline=1`.", "content": {CONTENT_TYPE: _BINARY}},
         "302": {
-            "description": "Where the audio lies in the storage.",
+            "description": "The URL of the audio in the storage.",
             "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
         },
-        "409": {**responses["404"], "description": "It is not in a state in which this can be done."},
+        "409": {**responses["404"], "description": "Its state does not allow this."},
     }
 
 
@@ -60,17 +60,17 @@ def _content_types() -> list[str]:
     return [*dict.fromkeys(FORMATS[ours].content_type for ours in FORMAT_OF.values()), "audio/pcm"]
 
 
-def _with_openais_errors(responses: dict[str, Any]) -> dict[str, Any]:
-    """The same answers, problems in OpenAI's shape; a field that is wrong is `400`."""
+def _convert_errors(responses: dict[str, Any]) -> dict[str, Any]:
+    """The responses with problems in OpenAI's format; a wrong field is `400`."""
     own = {status: answer for status, answer in responses.items() if status < "400"}
     errors = {
-        status: _openais_error(answer["description"])
+        status: _error_response(answer["description"])
         for status, answer in responses.items()
         if status >= "400" and status != "422"
     }
-    return {**own, **errors, "400": _openais_error("The body is not JSON, or a field is wrong.")}
+    return {**own, **errors, "400": _error_response("The body is not JSON, or a field is wrong.")}
 
 
-def _openais_error(description: str) -> dict[str, Any]:
+def _error_response(description: str) -> dict[str, Any]:
     schema = {"schema": {"$ref": "#/components/schemas/OpenAiError"}}
     return {"description": description, "content": {"application/json": schema}}

@@ -1,4 +1,4 @@
-"""OpenAI's endpoints, so that its clients work unchanged: `/v1/audio/speech` and `/v1/models`."""
+"""`/v1/audio/speech` and `/v1/models`, so that OpenAI's clients work unchanged."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from stentor.voices.voice import Voice
 _log = log.get(__name__)
 
 JOB_HEADER: Final = "X-Stentor-Job"
-#: OpenAI's own models of speech. Here they mean: the model that has the voice.
+#: OpenAI's speech models. Here they stand for the model of the voice.
 OPENAI_MODELS: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-#: OpenAI's raw samples are 16-bit, little-endian, mono, at this rate.
+#: Sample rate of OpenAI's raw audio: 16-bit, little-endian, mono.
 PCM_HZ: Final = 24_000
 
 blueprint = APIBlueprint(
@@ -57,14 +57,14 @@ blueprint.before_request(authorize())
 @blueprint.post("/audio/speech")
 @replays_by_repeating
 def create_speech(body: SpeechRequest) -> Response:
-    """Speak a text and answer with the audio, as OpenAI does: an `interactive` job that is waited for."""
+    """Speak a text and return the audio, as OpenAI does. The text becomes an `interactive` job."""
     if body.instructions:
-        raise InstructionsUnsupported("instructions: no model here follows any; leave the field out, or empty")
+        raise InstructionsUnsupported("instructions: No model here supports them. Leave the field out or empty.")
     voice = _voice(body)
     request = JobRequest.model_validate(
         {
             "text": body.input,
-            # A recording may have the name of a model's voice that came later; its id is its own.
+            # A later model may have a voice with the name of the recording; the id of the recording is unique.
             "voice": voice.recording or voice.name,
             "speed": body.speed,
             "format": FORMAT_OF[body.response_format],
@@ -73,16 +73,16 @@ def create_speech(body: SpeechRequest) -> Response:
         }
     )
     (made,) = jobs_from([request], key=key(), services=services(), many=False)
-    made = dataclasses.replace(made, id=_unspent_id())
+    made = dataclasses.replace(made, id=_fresh_job_id())
     (job,) = services().jobs.submit([made], limits=limits_of(key()), ring=ring)
-    response = _answer(_waited_for(job), body.response_format)
+    response = _audio_response(_wait_for_outcome(job), body.response_format)
     response.headers[JOB_HEADER] = job.id
     return response
 
 
-def _unspent_id() -> str:
-    """The id of the job of this request. Under an idempotency key it is that of the try before, unless that try's job
-    was too late, or failed for the moment: then trying again tries again.
+def _fresh_job_id() -> str:
+    """The id of this request's job. With an idempotency key it is that of the attempt before, unless that job was too
+    late or failed with a retryable error: then this attempt needs a new job.
     """
     for number in itertools.count():
         job_id = new_id("job", number)
@@ -96,30 +96,30 @@ def _unspent_id() -> str:
 
 
 def _voice(body: SpeechRequest) -> Voice:
-    """The voice that is meant, spoken by the model that is meant.
+    """The requested voice, if the requested model has it.
 
     Raises:
-        ModelNotFound: no model or engine here has this name, and it is none of OpenAI's.
-        Invalid: there is no such voice, or another model has it.
+        ModelNotFound: no model or engine has this name, and it is not a model of OpenAI.
+        Invalid: the voice does not exist, or belongs to another model.
     """
     models = services().voices.models().values()
     names = {name for voice in models for name in (voice.model, voice.engine)}
     if body.model not in names and body.model not in OPENAI_MODELS:
         raise ModelNotFound(
-            f"there is no model {body.model!r}; there are {', '.join(sorted(names))}, and those of OpenAI's names"
+            f"Unknown model {body.model!r}. Available models: {', '.join([*sorted(names), *OPENAI_MODELS])}."
         )
     try:
-        voice = _named(body.voice)
+        voice = _find_voice(body.voice)
     except RequestError as exc:
         raise Invalid([{"field": "voice", "code": exc.code, "detail": exc.detail}]) from exc
     if body.model not in {voice.model, voice.engine, *OPENAI_MODELS}:
-        detail = f"the voice {voice.name!r} is one of the model {voice.model!r}, not of {body.model!r}"
+        detail = f"The voice {voice.name!r} belongs to the model {voice.model!r}, not to {body.model!r}."
         raise Invalid([{"field": "voice", "code": VoiceUnknown.code, "detail": detail}])
     return voice
 
 
-def _named(name: str) -> Voice:
-    """A voice of ours, or the one that ``STENTOR_OPENAI_VOICES`` has for one of OpenAI's."""
+def _find_voice(name: str) -> Voice:
+    """The voice of this name, or the one that ``STENTOR_OPENAI_VOICES`` maps the name to."""
     try:
         return services().voices.get(name, owner())
     except VoiceUnknown:
@@ -129,11 +129,11 @@ def _named(name: str) -> Voice:
     return services().voices.get(ours, owner())
 
 
-def _waited_for(job: Job) -> Job:
+def _wait_for_outcome(job: Job) -> Job:
     """The job with its outcome.
 
     Raises:
-        SpeechLate: it has none in time; it is canceled then.
+        SpeechLate: the job has no outcome in time; it is canceled.
     """
     wait_s, name = services().settings.speech_wait_s, owner()
     job = services().outcomes.wait(
@@ -146,30 +146,30 @@ def _waited_for(job: Job) -> Job:
     except JobSettled:
         return services().jobs.get(job.id, name)
     _log.warning("speech_late", job_id=job.id, waited_s=wait_s)
-    raise SpeechLate(f"the speech was not made within {wait_s:g} s; the job {job.id} is canceled")
+    raise SpeechLate(f"The speech was not ready within {wait_s:g} s, so job {job.id} was canceled. Retry later.")
 
 
-def _answer(job: Job, wanted: str) -> Response:
+def _audio_response(job: Job, response_format: str) -> Response:
     if job.state == JobState.FAILED:
-        return _failure(job)
+        return _failure_response(job)
     if job.state != JobState.SUCCEEDED or job.audio_key is None:
-        raise AudioNotFound(f"the job {job.id} was {job.state}; it has no audio")
-    if wanted == "pcm":
-        return Response(_samples_of(services().storage.get(job.audio_key)), mimetype="audio/pcm")
+        raise AudioNotFound(f"Job {job.id} is {job.state} and has no audio.")
+    if response_format == "pcm":
+        return Response(_pcm_samples(services().storage.get(job.audio_key)), mimetype="audio/pcm")
     response = Response(services().storage.stream(job.audio_key), mimetype=FORMATS[job.speech.format].content_type)
     response.headers["Content-Length"] = str(job.audio_bytes)
     return response
 
 
-def _samples_of(body: bytes) -> bytes:
+def _pcm_samples(body: bytes) -> bytes:
     with wave.open(io.BytesIO(body)) as file:
         samples: bytes = file.readframes(file.getnframes())
     return samples
 
 
-def _failure(job: Job) -> Response:
-    """The job's error: of the text, of the moment, or of the service."""
-    code, detail = job.error_code or StentorError.code, job.error_detail or "the job failed"
+def _failure_response(job: Job) -> Response:
+    """The job's error as a problem: 422 for the text, 503 if a retry helps, else 500."""
+    code, detail = job.error_code or StentorError.code, job.error_detail or "The job failed."
     kind = error_class(code)
     if issubclass(kind, RequestError):
         return problem(kind.status, code, detail)
@@ -178,15 +178,15 @@ def _failure(job: Job) -> Response:
 
 @blueprint.get("/models", responses={200: ModelsOut})
 def list_models(query: NoQuery) -> dict[str, Any]:
-    """List the models, as OpenAI does: those of this service, and OpenAI's names for them."""
+    """List the models, as OpenAI does: those of this service, and OpenAI's model names."""
     return ModelsOut(data=[ModelOut(id=name) for name in _models()]).model_dump(mode="json")
 
 
 @blueprint.get("/models/<model>", responses={200: ModelOut})
 def get_model(path: ModelPath, query: NoQuery) -> dict[str, Any]:
-    """Look at a model, as OpenAI does."""
+    """Show a model, as OpenAI does."""
     if path.model not in _models():
-        raise ModelNotFound(f"there is no model {path.model!r}; there are {', '.join(_models())}")
+        raise ModelNotFound(f"Unknown model {path.model!r}. Available models: {', '.join(_models())}.")
     return ModelOut(id=path.model).model_dump(mode="json")
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's requests and answers, as far as speech has them."""
+"""OpenAI's requests and responses for speech."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class VoiceId(BaseModel):
     id: str
 
 
-def _name_of(voice: object) -> object:
-    """OpenAI takes a voice as its name, or as an object with its id."""
+def _voice_name(voice: object) -> object:
+    """The name or id of a voice; OpenAI accepts a string, or an object with an id."""
     return VoiceId.model_validate(voice).id if isinstance(voice, dict) else voice
 
 
@@ -33,27 +33,29 @@ class SpeechRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str = Field(
-        description="A model or an engine of this service, or one of OpenAI's (`tts-1`, ...): then the voice's own.",
+        description="A model or an engine of this service, or a model of OpenAI (`tts-1`, ...) for the voice's model.",
         examples=["tts-1"],
     )
-    input: str = Field(description="What to say.", examples=["Your parcel arrives on Tuesday."])
-    voice: Annotated[str, BeforeValidator(_name_of, json_schema_input_type=str | VoiceId)] = Field(
-        description="A name or id from `GET /v1/voices`, or one of OpenAI's that `STENTOR_OPENAI_VOICES` maps."
+    input: str = Field(description="The text to speak.", examples=["Your parcel arrives on Tuesday."])
+    voice: Annotated[str, BeforeValidator(_voice_name, json_schema_input_type=str | VoiceId)] = Field(
+        description="A name or id from `GET /v1/voices`, or a voice name of OpenAI that `STENTOR_OPENAI_VOICES` maps."
     )
     response_format: Annotated[str, OneOf(FORMAT_OF)] = Field(
         "mp3", description="`opus` is in Ogg; `pcm` is 16-bit little-endian mono at 24 kHz."
     )
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False, description="2 speaks in half the time.")
-    instructions: str | None = Field(None, description="Not followed by any model here: refused unless it is empty.")
-    stream_format: Literal["audio"] = Field("audio", description="The bytes of the audio; there are no events (`sse`).")
+    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False, description="2 speaks twice as fast.")
+    instructions: str | None = Field(None, description="Not supported by any model here: refused unless empty.")
+    stream_format: Literal["audio"] = Field(
+        "audio", description="The bytes of the audio. Events (`sse`) are not supported."
+    )
 
 
 class ModelOut(BaseModel):
-    """A model, as OpenAI describes one."""
+    """A model in OpenAI's format."""
 
     id: str
     object: Literal["model"] = "model"
-    created: int = Field(0, description="Not known here: always 0.")
+    created: int = Field(0, description="Unknown; always 0.")
     owned_by: str = "stentor"
 
 
@@ -67,7 +69,7 @@ class ModelsOut(BaseModel):
 class ModelPath(BaseModel):
     """The model in a path."""
 
-    model: str = Field(description="Its id.")
+    model: str = Field(description="The id of the model.")
 
 
 class OpenAiErrorDetail(BaseModel):
@@ -80,6 +82,6 @@ class OpenAiErrorDetail(BaseModel):
 
 
 class OpenAiError(BaseModel):
-    """An error, as OpenAI describes one."""
+    """An error in OpenAI's format."""
 
     error: OpenAiErrorDetail

@@ -1,4 +1,4 @@
-"""`/v1/voices`: what there is to speak with, and voices by upload."""
+"""`/v1/voices`: the voices, and uploads of new ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from stentor.voices.recording import CHECKING, CONTENT_TYPE, FAILED, Recording, 
 
 _log = log.get(__name__)
 
-#: How long an upload waits to be checked; most take a second.
+#: How long an upload waits for its check; most take a second.
 CHECK_WAIT_S = 45.0
 
 blueprint = APIBlueprint(
@@ -53,7 +53,7 @@ def _expect_recording() -> None:
 
 @blueprint.get("", responses={200: VoicesOut})
 def list_voices(query: NoQuery) -> dict[str, Any]:
-    """List the voices that a job may name: those of the models, and those that you have uploaded."""
+    """List the voices that a job may name: those of the models, and your uploaded ones."""
     default = services().settings.default_voice
     voices = [VoiceOut.of_model(voice, default=default) for voice in services().voices.all()]
     recordings = [_out(recording) for recording in services().recordings.list(owner())]
@@ -62,13 +62,13 @@ def list_voices(query: NoQuery) -> dict[str, Any]:
 
 @blueprint.post("", responses={201: VoiceOut, 202: VoiceOut})
 def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
-    """Upload a recording as a voice of your own.
+    """Upload a recording as your own voice.
 
-    Answers when it has been checked: `201`, or `422` with what is wrong with it; `202` if that takes longer.
+    Returns when it has been checked: `201`, or `422` with what is wrong; `202` if the check takes longer.
     """
     _check_size(form.audio)
     if form.name in services().voices.models():
-        raise VoiceExists(f"a model has a voice {form.name!r}; choose another name")
+        raise VoiceExists(f"A model already has a voice {form.name!r}. Choose another name.")
     recording = Recording(
         id=new_id("voice"),
         name=form.name,
@@ -84,10 +84,10 @@ def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | R
         )
         services().doorbell.ask(CHECK_RECORDING, owner=recording.owner, name=recording.name, recording_id=recording.id)
     except StentorError:
-        # Nobody will check it. What may lie in S3 goes with the next sweep.
+        # No worker will check it. The next sweep removes its file from S3.
         services().recordings.delete(recording.id, recording.owner)
         raise
-    return _answer(_wait(recording))
+    return _upload_response(_wait_for_check(recording))
 
 
 def _check_size(audio: Any) -> None:
@@ -95,10 +95,10 @@ def _check_size(audio: Any) -> None:
     size = audio.stream.seek(0, os.SEEK_END)
     audio.stream.seek(0)
     if size > most:
-        raise RecordingTooLarge(f"the recording has {size} bytes; at most {most} are wanted")
+        raise RecordingTooLarge(f"The recording has {size} bytes. At most {most} are allowed.")
 
 
-def _wait(recording: Recording) -> Recording:
+def _wait_for_check(recording: Recording) -> Recording:
     name = owner()
     wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
     return services().outcomes.wait(
@@ -106,7 +106,7 @@ def _wait(recording: Recording) -> Recording:
     )
 
 
-def _answer(recording: Recording) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
+def _upload_response(recording: Recording) -> tuple[dict[str, Any], int, dict[str, str]] | Response:
     if recording.state == FAILED:
         with contextlib.suppress(VoiceNotFound):
             services().recordings.delete(recording.id, recording.owner)
@@ -119,7 +119,7 @@ def _answer(recording: Recording) -> tuple[dict[str, Any], int, dict[str, str]] 
 
 @blueprint.get("/<voice>", responses={200: VoiceOut})
 def get_voice(path: VoicePath, query: NoQuery) -> dict[str, Any]:
-    """Look at a voice."""
+    """Show a voice."""
     found = services().voices.models().get(path.voice)
     if found is not None:
         return VoiceOut.of_model(found, default=services().settings.default_voice).model_dump(mode="json")
@@ -128,12 +128,12 @@ def get_voice(path: VoicePath, query: NoQuery) -> dict[str, Any]:
 
 @blueprint.get("/<voice>/preview")
 def preview_voice(path: VoicePath, query: GetAudioQuery) -> Any:
-    """Hear the audio that is kept of an uploaded voice: a redirect to the storage, or the bytes with `inline=1`."""
+    """Get the stored audio of an uploaded voice: a redirect to the storage, or the bytes with `inline=1`."""
     recording = _recording(path.voice)
     if recording.state == CHECKING:
-        raise AudioNotReady("the voice is still being checked; its audio is there when it is ready")
+        raise AudioNotReady("The voice is still being checked. Retry when its state is `ready`.")
     if recording.key is None:
-        raise AudioNotFound(f"the voice is {recording.state}; it has no audio")
+        raise AudioNotFound(f"The voice is {recording.state} and has no audio.")
     filename = f"{recording.name}.wav"
     if not query.inline:
         return redirect(services().storage.url(recording.key, filename=filename, content_type=CONTENT_TYPE))
@@ -145,12 +145,12 @@ def preview_voice(path: VoicePath, query: GetAudioQuery) -> Any:
 
 @blueprint.delete("/<voice>", responses={200: VoiceOut})
 def delete_voice(path: VoicePath) -> dict[str, Any]:
-    """Delete an uploaded voice. Its audio goes at once; if jobs in flight speak with it, after the last of them."""
+    """Delete an uploaded voice. Its audio is removed at once, or after the last unfinished job that uses it."""
     deleted = services().recordings.delete(_recording(path.voice).id, owner())
     try:
         services().doorbell.ask(REMOVE_RECORDINGS)
     except RedisUnavailable as exc:
-        # It is deleted: the io workers look for what is left every few seconds.
+        # The voice is deleted: the io workers look for leftover audio every few seconds.
         _log.warning("doorbell_not_rung", reason=exc.detail)
     _log.info("voice_deleted", voice_id=deleted.id)
     return _out(deleted).model_dump(mode="json")
@@ -161,10 +161,8 @@ def _recording(name: str) -> Recording:
     if found is not None:
         return found
     if name in services().voices.models():
-        raise VoiceNotFound(
-            f"the voice {name!r} is a model's; only what you have uploaded can be heard here, or deleted"
-        )
-    raise VoiceNotFound(f"you have uploaded no voice {name!r}")
+        raise VoiceNotFound(f"The voice {name!r} belongs to a model. Only uploaded voices can be previewed or deleted.")
+    raise VoiceNotFound(f"You have no uploaded voice {name!r}. GET /v1/voices lists your voices.")
 
 
 def _out(recording: Recording) -> VoiceOut:

@@ -1,8 +1,8 @@
-"""Voices over HTTP: those of models, and those that were uploaded."""
+"""Voices in HTTP requests and responses: those of models, and uploaded ones."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from flask_openapi3.models.file import FileStorage
@@ -10,19 +10,20 @@ from pydantic import BaseModel, Field, field_validator
 
 from api.http.uploads import FormModel
 from api.jobs.schemas import ErrorOut
+from stentor.times import utc_time
 from stentor.voices import recording as recordings
 from stentor.voices.recording import Recording
 from stentor.voices.voice import Voice
 
 
 class VoiceForm(FormModel):
-    """A recording of somebody's speech, and that they agree to it."""
+    """A recording of a person's speech, and their consent."""
 
     name: str = Field(
         pattern=recordings.NAME_PATTERN,
         min_length=1,
         max_length=recordings.MAX_NAME_CHARS,
-        description="What jobs will call it in `voice`.",
+        description="The name that jobs use in `voice`.",
     )
     audio: FileStorage = Field(
         description=f"The recording: {recordings.MIN_SPEECH_S:g} to {recordings.MAX_SPEECH_S:g} s of one person's "
@@ -32,41 +33,41 @@ class VoiceForm(FormModel):
         min_length=recordings.MIN_CONSENT_CHARS,
         max_length=recordings.MAX_CONSENT_CHARS,
         pattern=r"\w",
-        description="Who speaks in the recording, and that they agree to this use of their voice, in words.",
+        description="A sentence that says who speaks in the recording, and that they agree to this use of their voice.",
     )
-    language: str = Field(pattern=recordings.LANGUAGE_PATTERN, description="Spoken in the recording: `en`, `en-GB`.")
-    transcript: str | None = Field(None, max_length=recordings.MAX_TRANSCRIPT_CHARS, description="What is said in it.")
+    language: str = Field(pattern=recordings.LANGUAGE_PATTERN, description="Spoken language, such as `en` or `en-GB`.")
+    transcript: str | None = Field(None, max_length=recordings.MAX_TRANSCRIPT_CHARS, description="The spoken words.")
 
     @field_validator("audio")
     @classmethod
-    def _is_a_file(cls, audio: object) -> object:
+    def _require_file(cls, audio: object) -> object:
         if not hasattr(audio, "stream"):
-            raise ValueError("a file is wanted, not a text")
+            raise ValueError("This field is a text. Send a file.")
         return audio
 
 
 class OriginalOut(BaseModel):
-    """The file as it came."""
+    """The file as uploaded."""
 
-    format: str = Field(description="What libsndfile calls it: `WAV/PCM_16`.")
+    format: str = Field(description="The format in libsndfile's terms, such as `WAV/PCM_16`.")
     sample_rate_hz: int
     channels: int
     duration_s: float
 
 
 class RecordingOut(BaseModel):
-    """What is known of an uploaded voice. Figures are there when it is ready; `null` before."""
+    """An uploaded voice. Figures are `null` until it is ready."""
 
     state: Literal["checking", "ready", "failed"]
     created_at: datetime
     consent: str
     transcript: str | None
-    duration_s: float | None = Field(description="Seconds of speech that are kept.")
-    snr_db: float | None = Field(description="By how much its speech is louder than its pauses.")
-    clipped_share: float | None = Field(description="Share of its samples that lie at its own peak, 0 to 1.")
+    duration_s: float | None = Field(description="Seconds of stored speech.")
+    snr_db: float | None = Field(description="How much louder the speech is than the pauses, in dB.")
+    clipped_share: float | None = Field(description="Share of the samples that are at the peak, 0 to 1.")
     peak_dbfs: float | None
     loudness_lufs: float | None
-    sha256: str | None = Field(description="Of the audio that is kept.")
+    sha256: str | None = Field(description="SHA-256 of the stored audio.")
     original: OriginalOut | None
     error: ErrorOut | None
 
@@ -80,7 +81,7 @@ class RecordingOut(BaseModel):
         return cls.model_validate(
             {
                 **{name: getattr(recording, name) for name in same},
-                "created_at": datetime.fromtimestamp(recording.created_at, UTC),
+                "created_at": utc_time(recording.created_at),
                 "sha256": recording.sha256,
                 "original": recording.original,
                 "error": error,
@@ -92,10 +93,10 @@ class VoiceOut(BaseModel):
     """A named way to speak."""
 
     name: str
-    id: str = Field(description="Also names it in a job. Of a model's voice the same as `name`.")
+    id: str = Field(description="Jobs may use it instead of the name. The id of a model's voice is its name.")
     kind: Literal["model", "recording"]
     languages: list[str]
-    model: str | None = Field(description="Of a recording, the model that speaks with it; `null` if none here can.")
+    model: str | None = Field(description="For a recording: the model that speaks with it; `null` if no model can.")
     engine: str | None
     sample_rate_hz: int | None
     speaker: str | None
@@ -105,7 +106,7 @@ class VoiceOut(BaseModel):
 
     @classmethod
     def of_model(cls, voice: Voice, *, default: str) -> VoiceOut:
-        """A voice that a model ships."""
+        """A voice of a model."""
         return cls(
             name=voice.name,
             id=voice.name,
@@ -122,7 +123,7 @@ class VoiceOut(BaseModel):
 
     @classmethod
     def of_recording(cls, recording: Recording, speaks: Voice | None, *, default: str) -> VoiceOut:
-        """A voice that was uploaded; ``speaks`` is one of the model that speaks with it."""
+        """An uploaded voice; ``speaks`` is a voice of the model that speaks with it."""
         return cls(
             name=recording.name,
             id=recording.id,
@@ -139,7 +140,7 @@ class VoiceOut(BaseModel):
 
 
 class VoicesOut(BaseModel):
-    """All voices that the key's owner can name: the models', then the uploaded ones."""
+    """All voices that the key's owner can name: those of the models, then the uploaded ones."""
 
     voices: list[VoiceOut]
 
@@ -147,4 +148,4 @@ class VoicesOut(BaseModel):
 class VoicePath(BaseModel):
     """The voice in a path."""
 
-    voice: str = Field(description="Its name or id.")
+    voice: str = Field(description="The name or id of the voice.")

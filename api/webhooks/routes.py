@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: who is told of what happens, and how that went."""
+"""`/v1/webhooks`: the endpoints that receive events, and their deliveries."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from api.webhooks.schemas import (
     WebhookPath,
     WebhookRequest,
     WebhooksOut,
-    with_secret,
+    created_response,
 )
 from stentor.errors import RequestError
 from stentor.webhooks.webhook import Endpoint, check_url
 
 TAGS = [Tag(name="webhooks")]
-#: An id is longer than `secret`, whose path is not one of an endpoint.
-ONE = "/<string(minlength=7):webhook_id>"
+#: Path of one endpoint. An id is longer than `secret`, which has its own routes.
+ENDPOINT_PATH = "/<string(minlength=7):webhook_id>"
 
 blueprint = APIBlueprint("webhooks", __name__, url_prefix="/v1/webhooks", abp_tags=TAGS, abp_security=[{"key": []}])
 blueprint.before_request(authorize())
@@ -41,8 +41,8 @@ blueprint.before_request(authorize())
 
 @blueprint.post("", responses={201: WebhookCreatedOut})
 def add_webhook(body: WebhookRequest) -> tuple[dict[str, Any], int, dict[str, str]]:
-    """Add an endpoint. Its secret is shown this once."""
-    _check(body.url)
+    """Add an endpoint. Its secret is shown only in this response."""
+    _check_url(body.url)
     endpoint = Endpoint(
         id=new_id("whe"),
         owner=owner(),
@@ -51,28 +51,28 @@ def add_webhook(body: WebhookRequest) -> tuple[dict[str, Any], int, dict[str, st
         description=body.description,
     )
     endpoint = services().webhooks.add(endpoint)
-    return with_secret(endpoint), 201, {"Location": f"/v1/webhooks/{endpoint.id}"}
+    return created_response(endpoint), 201, {"Location": f"/v1/webhooks/{endpoint.id}"}
 
 
 @blueprint.get("", responses={200: WebhooksOut})
 def list_webhooks(query: NoQuery) -> dict[str, Any]:
-    """List your endpoints; after them the implicit ones, which a `webhook_url` made."""
+    """List your endpoints, then the implicit ones, which were created for a `webhook_url`."""
     found = [WebhookOut.of(endpoint) for endpoint in services().webhooks.list(owner())]
     return WebhooksOut(webhooks=found).model_dump(mode="json")
 
 
-@blueprint.get(ONE, responses={200: WebhookOut})
+@blueprint.get(ENDPOINT_PATH, responses={200: WebhookOut})
 def get_webhook(path: WebhookPath) -> dict[str, Any]:
-    """Look at an endpoint."""
+    """Show an endpoint."""
     return WebhookOut.of(_endpoint(path)).model_dump(mode="json")
 
 
-@blueprint.patch(ONE, responses={200: WebhookOut})
+@blueprint.patch(ENDPOINT_PATH, responses={200: WebhookOut})
 def change_webhook(path: WebhookPath, body: WebhookChange) -> dict[str, Any]:
-    """Change an endpoint; enabling it takes the service's reason away."""
+    """Change an endpoint. Enabling it clears the reason why the service disabled it."""
     fields = body.model_dump(exclude_none=True)
     if body.url is not None:
-        _check(body.url)
+        _check_url(body.url)
     if body.events is not None:
         fields["events"] = tuple(dict.fromkeys(body.events))
     if body.disabled is not None:
@@ -81,17 +81,17 @@ def change_webhook(path: WebhookPath, body: WebhookChange) -> dict[str, Any]:
     return WebhookOut.of(changed).model_dump(mode="json")
 
 
-@blueprint.delete(ONE, responses={204: None})
+@blueprint.delete(ENDPOINT_PATH, responses={204: None})
 def delete_webhook(path: WebhookPath) -> tuple[str, int]:
-    """Delete an endpoint, and what was to be sent to it."""
+    """Delete an endpoint and its pending deliveries."""
     services().webhooks.delete(path.webhook_id, owner())
     return "", 204
 
 
 @blueprint.post("/<webhook_id>/rotate", responses={200: WebhookCreatedOut})
 def rotate_secret(path: WebhookPath) -> dict[str, Any]:
-    """Make a new secret. For a day both sign, so that receivers can be changed one by one."""
-    return with_secret(services().webhooks.rotate(path.webhook_id, owner()))
+    """Create a new secret. Both sign for one day, so that receivers can be changed one by one."""
+    return created_response(services().webhooks.rotate(path.webhook_id, owner()))
 
 
 @blueprint.post("/<webhook_id>/ping", responses={202: PingOut})
@@ -111,14 +111,14 @@ def list_deliveries(path: WebhookPath, query: ListDeliveriesQuery) -> dict[str, 
 
 @blueprint.get("/<webhook_id>/deliveries/<delivery_id>", responses={200: DeliveryOut})
 def get_delivery(path: DeliveryPath) -> dict[str, Any]:
-    """Look at a delivery: what was sent, and how each attempt went."""
+    """Show a delivery: its payload and the result of each attempt."""
     found = services().webhooks.delivery(_endpoint(path), path.delivery_id)
     return DeliveryOut.of(found).model_dump(mode="json")
 
 
 @blueprint.post("/<webhook_id>/deliveries/<delivery_id>/replay", responses={202: DeliveryOut})
 def replay_delivery(path: DeliveryPath) -> tuple[dict[str, Any], int]:
-    """Send a delivery once more, with the same id and body."""
+    """Send a delivery again, with the same id and body."""
     endpoint = _endpoint(path)
     found = services().webhooks.delivery(endpoint, path.delivery_id)
     return DeliveryOut.of(services().webhooks.replay(endpoint, found)).model_dump(mode="json"), 202
@@ -126,7 +126,7 @@ def replay_delivery(path: DeliveryPath) -> tuple[dict[str, Any], int]:
 
 @blueprint.post("/<webhook_id>/replay", responses={202: ReplayOut})
 def replay_deliveries(path: WebhookPath, body: ReplayRequest) -> tuple[dict[str, Any], int]:
-    """Send all deliveries since a time once more, or those of one state."""
+    """Send all deliveries since a time again, or those in one state."""
     sent = services().webhooks.replay_since(_endpoint(path), body.since.timestamp(), state=body.state)
     return ReplayOut(replayed=sent).model_dump(mode="json"), 202
 
@@ -135,7 +135,7 @@ def _endpoint(path: WebhookPath) -> Endpoint:
     return services().webhooks.get(path.webhook_id, owner())
 
 
-def _check(url: str) -> None:
+def _check_url(url: str) -> None:
     try:
         check_url(url, services().settings.webhook_allow)
     except RequestError as exc:

@@ -1,6 +1,6 @@
-"""`/v1/webhooks/secret`: what signs webhooks to the `webhook_url` of a job or bulk.
+"""`/v1/webhooks/secret`: the secret that signs webhooks to the `webhook_url` of a job or bulk.
 
-Whoever sees it can sign, so seeing it takes the scope `submit`.
+A reader of the secret can sign, so reading it needs the scope `submit`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ blueprint.before_request(authorize(read=SUBMIT))
 
 @blueprint.get("", responses={200: SecretOut})
 def get_secret(query: NoQuery) -> dict[str, Any]:
-    """Show the secret that signs webhooks to a `webhook_url`; it is made when it is first needed."""
+    """Show the secret that signs webhooks to a `webhook_url`. It is created when it is first needed."""
     return SecretOut.of(services().webhooks.signing(owner())).model_dump(mode="json")
 
 
 @blueprint.post("/rotate", responses={200: SecretOut})
 def rotate_default_secret() -> dict[str, Any]:
-    """Make a new one. For a day both sign."""
+    """Create a new secret. Both sign for one day."""
     return SecretOut.of(services().webhooks.rotate_signing(owner())).model_dump(mode="json")

@@ -230,7 +230,7 @@ def test_a_model_that_is_not_there_is_not_found(ai: openai.OpenAI) -> None:
 
 def test_a_voice_of_another_model_is_named(ai: openai.OpenAI, client: redis.Redis) -> None:
     register_voice(client, "second")
-    with pytest.raises(openai.BadRequestError, match="the voice 'tone' is one of the model 'tone', not of 'second'"):
+    with pytest.raises(openai.BadRequestError, match="The voice 'tone' belongs to the model 'tone', not to 'second'"):
         ai.audio.speech.create(model="second", voice=TONE, input=TEXT)
 
 

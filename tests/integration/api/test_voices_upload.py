@@ -207,7 +207,7 @@ def test_a_recording_of_a_byte_too_many_is_refused(
         body = audio_file(speech(2.5)).ljust(150_000, b"\0")
         assert small.post("/v1/voices", data=form(body=body)).status_code == 201
         problem = refused(small.post("/v1/voices", data=form("bob", body + b"\0")), 413, "recording_too_large")
-        assert problem["detail"] == "the recording has 150001 bytes; at most 150000 are wanted"
+        assert problem["detail"] == "The recording has 150001 bytes. At most 150000 are allowed."
         refused(small.post("/v1/voices", data=form("bob", body + bytes(300_000))), 413, "recording_too_large")
 
 
