@@ -303,6 +303,16 @@ def test_files_and_tests_that_pages_name_exist() -> None:
     assert sorted(name for name in tests if f"def {name}(" not in code) == []
 
 
+def test_every_folder_of_code_is_on_the_code_map() -> None:
+    packages = [
+        path.parent for top in ("api", "worker", "scheduler", "stentor") for path in (ROOT / top).rglob("__init__.py")
+    ]
+    names = [str(folder.relative_to(ROOT)) for folder in packages]
+    text = page("why/code-map.md")
+    assert len(names) > 30
+    assert [name for name in names if f"[`{name}`](../../{name})" not in text] == []
+
+
 def test_every_decision_is_in_the_index() -> None:
     index = page("why/design.md")
     pages = [path.name for path in (DOCS / "why" / "decisions").glob("*.md")]
