@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from stentor.devices.registry import BUSY, STARTING, UNLOADED, DeviceStatus, host_of
+from stentor.devices.registry import DeviceState, DeviceStatus, host_of
 from stentor.doorbell import node_name
 
 #: How many process ids of a device are remembered, to tell a new process from those before it.
@@ -43,12 +43,16 @@ class Contexts:
         unknown = {pid for pid in pids if not any(self._belongs(pid, status) for status in devices)}
         hidden = {pid for pid in unknown if not (self._proc / str(pid)).exists()}
         seen = {status.id for status in devices for pid in pids if self._belongs(pid, status)}
-        unseen = [one for one in devices if one.id not in seen and (one.model or one.state in {BUSY, STARTING})]
+        unseen = [
+            one
+            for one in devices
+            if one.id not in seen and (one.model or one.state in {DeviceState.BUSY, DeviceState.STARTING})
+        ]
         return frozenset(unknown - hidden if len(hidden) <= len(unseen) else unknown)
 
     def left_by(self, status: DeviceStatus, pids: Iterable[int], now: float) -> tuple[int, ...]:
         """Those of ``pids`` that this device left behind: it is unloaded, and they stay for longer than ``GOES_S``."""
-        left = sorted(pid for pid in pids if self._belongs(pid, status)) if status.state == UNLOADED else []
+        left = sorted(pid for pid in pids if self._belongs(pid, status)) if status.state == DeviceState.UNLOADED else []
         if not left:
             self._left_since.pop(status.id, None)
             return ()

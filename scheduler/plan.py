@@ -9,7 +9,7 @@ from typing import Final
 
 from scheduler.reasons import duration
 from stentor.devices.overrides import NO_OVERRIDE, UNLOADED, Override
-from stentor.devices.registry import FAILED, GONE, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.devices.windows import Spell, Windows
 from stentor.jobs.job import PRIORITIES
 from stentor.settings import Settings
@@ -137,8 +137,8 @@ class Moment:
 
 def idle_since(status: DeviceStatus) -> float:
     """When the device last worked or changed its state."""
-    if status.state == GONE:
+    if status.state == DeviceState.GONE:
         return status.seen_at
-    if status.state in {UNLOADED, FAILED}:
+    if status.state in {UNLOADED, DeviceState.FAILED}:
         return max(status.state_at, status.started_at)
     return max(status.spoke_at or 0.0, status.loaded_at or 0.0, status.started_at)

@@ -29,7 +29,7 @@ from api.http.schemas import NoQuery
 from api.jobs.schemas import ErrorOut
 from api.services import services
 from stentor.bulks import bulk as bulks
-from stentor.bulks.bulk import CHECKING, FAILED, PACKING, READY, Bulk, chunk_of
+from stentor.bulks.bulk import Bulk, BulkState, MakingState, chunk_of
 from stentor.bulks.manifest import with_addresses
 from stentor.doorbell import PACK_ARCHIVE
 from stentor.errors import AudioNotFound, BulkFileNotFound, BulkStateConflict, FileNotReady
@@ -105,7 +105,7 @@ def _manifest(path: BulkPath, kind: str, content_type: str) -> Response:
 def get_errors(path: BulkPath, query: NoQuery) -> Response:
     """Fetch all errors of the file: row, column, code, detail."""
     bulk = services().bulks.get(path.bulk_id, owner())
-    if bulk.state == CHECKING:
+    if bulk.state == BulkState.CHECKING:
         raise FileNotReady("the file is still being checked")
     try:
         pieces = services().storage.stream(bulks.errors_key(bulk.id))
@@ -131,8 +131,8 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
     store.put(bulk.id, archive=True)
     # Looked at again: if it ends from here on, the feeder sees that an archive is wanted.
     bulk = store.get(path.bulk_id, owner())
-    if bulk.ended and bulk.archive_state != READY:
-        store.put(bulk.id, archive_state=PACKING)
+    if bulk.ended and bulk.archive_state != MakingState.READY:
+        store.put(bulk.id, archive_state=MakingState.PACKING)
         store.wake(bulk.id)
         services().doorbell.ask(PACK_ARCHIVE, bulk_id=bulk.id)
     return shown(store.get(path.bulk_id, owner())), 202
@@ -142,9 +142,9 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
 def get_archive(path: BulkPath, query: ArchiveQuery) -> Any:
     """Fetch the archive, or a part of it: a redirect to the storage."""
     bulk = services().bulks.get(path.bulk_id, owner())
-    if bulk.archive_state == FAILED:
+    if bulk.archive_state == MakingState.FAILED:
         raise BulkFileNotFound("the archive could not be packed; POST .../archive tries again")
-    if bulk.archive_state != READY:
+    if bulk.archive_state != MakingState.READY:
         if not bulk.archive or bulk.dry_run:
             raise BulkFileNotFound("nobody asked for an archive; POST .../archive does")
         raise FileNotReady(f"the bulk is {bulk.state}, and its archive is not packed yet")
@@ -186,7 +186,7 @@ def _groups(bulk: Bulk) -> Iterator[dict[str, Any]]:
     """What is known of each group: what came of joining it, or that it is there."""
     if not bulk.groups:
         return
-    key = bulks.joined_key(bulk.id) if bulk.groups_state == READY else bulks.groups_key(bulk.id)
+    key = bulks.joined_key(bulk.id) if bulk.groups_state == MakingState.READY else bulks.groups_key(bulk.id)
     left = b""
     for piece in services().storage.stream(key):
         *whole, left = (left + piece).split(b"\n")

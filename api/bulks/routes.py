@@ -29,7 +29,7 @@ from api.http.limits import limits_of
 from api.http.uploads import expect_file
 from api.services import services
 from stentor import log
-from stentor.bulks.bulk import CHECKING, FAILED, STATES, VERSION, Bulk, source_key
+from stentor.bulks.bulk import VERSION, Bulk, BulkState, source_key
 from stentor.doorbell import CHECK_BULK
 from stentor.errors import (
     AudioNotFound,
@@ -84,7 +84,7 @@ def _checked(bulk: Bulk) -> Bulk:
             bulk.id,
             lambda: services().bulks.get(bulk.id, bulk.owner),
             services().settings.bulk_wait_s,
-            over=lambda found: found.state != CHECKING,
+            over=lambda found: found.state != BulkState.CHECKING,
         )
     except RedisUnavailable as exc:
         # The feeder asks for the check of what was forgotten.
@@ -182,7 +182,7 @@ def _bulk(fields: BulkFields, *, bulk_id: str, source: str, file_name: str) -> B
 
 
 def _answer(bulk: Bulk) -> Any:
-    if bulk.state == FAILED:
+    if bulk.state == BulkState.FAILED:
         return _refused(bulk)
     headers = {"Location": url_for("bulks.get_bulk", bulk_id=bulk.id)}
     return shown(bulk), 200 if bulk.dry_run and bulk.ended else 202, headers
@@ -207,7 +207,7 @@ def _refused(bulk: Bulk) -> Response:
 @blueprint.get("", responses={200: BulkPageOut})
 def list_bulks(query: ListBulksQuery) -> dict[str, Any]:
     """List your bulks, newest first."""
-    states = [query.state] if query.state else STATES
+    states = [query.state] if query.state else tuple(BulkState)
     page = services().bulks.list(owner(), states=states, limit=query.limit, after=query.cursor)
     around = Around.now()
     return {"bulks": [shown(bulk, around) for bulk in page.bulks], "next_cursor": page.next_cursor}

@@ -11,11 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from api.http.schemas import RowErrorOut
 from api.http.speech_fields import speech_answer, speech_request
 from api.jobs.schemas import ErrorOut, JobPriority, MetadataName, MetadataValue
+from stentor.bulks.bulk import BulkState, MakingState
 from stentor.bulks.manifest import speech_columns
-from stentor.jobs.job import MAX_METADATA, Priority
+from stentor.jobs.job import MAX_METADATA, JobState, Priority
+from stentor.speech import OneOf
 
-BulkState = Literal["checking", "waiting", "running", "paused", "succeeded", "failed", "canceled"]
-RowState = Literal["queued", "succeeded", "failed", "canceled"]
+ListedState = Annotated[BulkState, OneOf(BulkState)]
+#: A row is never shown as running: it is so only in its lane.
+RowState = Annotated[JobState, OneOf(state for state in JobState if state != JobState.RUNNING)]
+ArchiveState = Annotated[MakingState, OneOf(state for state in MakingState if state != MakingState.JOINING)]
+GroupsState = Annotated[MakingState, OneOf(state for state in MakingState if state != MakingState.PACKING)]
 #: Longest name of a bulk, and longest address that is called back.
 NAME_CHARS, URL_CHARS = 200, 2048
 
@@ -98,7 +103,7 @@ class ManifestOut(BaseModel):
 class ArchiveOut(BaseModel):
     """The archive, if it was asked for."""
 
-    state: Literal["waiting", "packing", "ready", "failed"] | None
+    state: ArchiveState | None
     urls: list[str] = Field(description="Of its parts, when it is ready.")
 
 
@@ -107,7 +112,7 @@ class BulkOut(BaseModel):
 
     id: str
     name: str
-    state: BulkState
+    state: ListedState
     dry_run: bool
     priority: JobPriority
     defaults: dict[str, Any]
@@ -129,7 +134,7 @@ class BulkOut(BaseModel):
     errors_url: str | None
     manifest: ManifestOut | None
     archive: ArchiveOut
-    groups: Literal["waiting", "joining", "ready", "failed"] | None
+    groups: GroupsState | None
     retries: int
     webhook_url: str | None
     error: ErrorOut | None = Field(description="Why the file was refused.")
@@ -219,7 +224,7 @@ class ListBulksQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: BulkState | None = Field(None, description="Only bulks in this state.")
+    state: ListedState | None = Field(None, description="Only bulks in this state.")
     limit: int = Field(50, ge=1, le=1000, description="Maximum number of results.")
     cursor: str | None = Field(None, pattern=r"^bulk_[0-9a-z]{26}$", description="`next_cursor` of the page before.")
 

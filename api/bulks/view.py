@@ -14,12 +14,14 @@ from api.bulks.schemas import ArchiveOut, BulkOut, CountsOut, ManifestOut
 from api.jobs.schemas import ErrorOut
 from api.services import services
 from stentor.bulks import estimate
-from stentor.bulks.bulk import CANCELED, CHECKING, FAILED, PAUSED, READY, RUNNING, SUCCEEDED, WAITING, Bulk
+from stentor.bulks.bulk import Bulk, BulkState, MakingState
 from stentor.devices.registry import LIVE, DeviceStatus
 from stentor.jobs.lanes import LaneState
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list
 
+#: States in which a bulk uses devices, or waits for them.
+_FEEDING = frozenset({BulkState.WAITING, BulkState.RUNNING})
 #: Bulks that are looked at to tell when another will be done.
 MOST_OTHERS = 100
 
@@ -47,7 +49,7 @@ class Around:
         found = services()
         with redis_errors():
             ids = sorted(text_list(found.client.smembers(keys.ACTIVE_BULKS)))[:MOST_OTHERS]
-        bulks = [bulk for bulk in map(found.bulks.glance, ids) if bulk is not None and bulk.state in {WAITING, RUNNING}]
+        bulks = [bulk for bulk in map(found.bulks.glance, ids) if bulk is not None and bulk.state in _FEEDING]
         return cls(active=bulks, lanes=found.backlog.lanes(), devices=found.devices.list())
 
     def beside(self, bulk: Bulk) -> list[Bulk]:
@@ -61,12 +63,12 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
     at, report = f"{base_url()}/v1/bulks/{bulk.id}", dict(bulk.report or {})
     eta_s = None
     # Of a dry run: when it would be done, had it been taken now.
-    if bulk.state in {WAITING, RUNNING} or (bulk.dry_run and bulk.state == SUCCEEDED):
+    if bulk.state in _FEEDING or (bulk.dry_run and bulk.state == BulkState.SUCCEEDED):
         eta_s = estimate.left_s(bulk, others=around.beside(bulk), lanes=around.lanes, devices=around.devices)
     error = None
     if bulk.error_code is not None:
         error = ErrorOut(code=bulk.error_code, detail=bulk.error_detail or "", retryable=False)
-    checked = bulk.state != CHECKING and bool(report or error)
+    checked = bulk.state != BulkState.CHECKING and bool(report or error)
     return BulkOut(
         id=bulk.id,
         name=bulk.name,
@@ -80,7 +82,7 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
         started_at=_time(bulk.started_at),
         settled_at=_time(bulk.settled_at),
         counts=_counts(bulk),
-        rows_per_s=bulk.rows_per_s if bulk.state == RUNNING else None,
+        rows_per_s=bulk.rows_per_s if bulk.state == BulkState.RUNNING else None,
         audio_s=round(bulk.audio_s, 3),
         estimated_audio_s=_rounded(report.get("estimated_audio_s")),
         device_s=round(bulk.device_s, 3),
@@ -101,15 +103,15 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
 
 def waits_for(bulk: Bulk, *, beside: int, devices: Sequence[DeviceStatus]) -> str | None:
     """What has to come before the bulk goes on, in words; None if it goes on, or has ended."""
-    if bulk.state == CHECKING:
+    if bulk.state == BulkState.CHECKING:
         return "a check of the file"
-    if bulk.state == PAUSED:
+    if bulk.state == BulkState.PAUSED:
         return "resume"
-    if bulk.state not in {WAITING, RUNNING}:
+    if bulk.state not in _FEEDING:
         return None
     if not any(device.state in LIVE for device in devices):
         return "a device"
-    if bulk.state == WAITING:
+    if bulk.state == BulkState.WAITING:
         return f"its turn beside {beside} other bulk{'s' if beside > 1 else ''}" if beside else "its turn"
     return None
 
@@ -133,15 +135,15 @@ def _has_rows(bulk: Bulk) -> bool:
 
 
 def _archive(bulk: Bulk, at: str) -> ArchiveOut:
-    ready = bulk.archive_state == READY
+    ready = bulk.archive_state == MakingState.READY
     parts = range(1, len(bulk.archive_keys) + 1) if ready else ()
-    state: Any = bulk.archive_state or ("waiting" if bulk.archive and not bulk.dry_run else None)
+    state = bulk.archive_state or (MakingState.WAITING if bulk.archive and not bulk.dry_run else None)
     return ArchiveOut(state=state, urls=[f"{at}/archive.zip?part={part}" for part in parts])
 
 
-def _groups(bulk: Bulk) -> Any:
-    waits = bulk.groups and not bulk.dry_run and bulk.state not in {CANCELED, FAILED}
-    return bulk.groups_state or ("waiting" if waits else None)
+def _groups(bulk: Bulk) -> MakingState | None:
+    waits = bulk.groups and not bulk.dry_run and bulk.state not in {BulkState.CANCELED, BulkState.FAILED}
+    return bulk.groups_state or (MakingState.WAITING if waits else None)
 
 
 def _time(seconds: float | None) -> datetime | None:

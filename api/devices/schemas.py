@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.schemas import utc_time
 from stentor.devices.clocks import ClocksReport
 from stentor.devices.overrides import Override
-from stentor.devices.registry import DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
+from stentor.speech import OneOf
 
 
 class OverrideOut(BaseModel):
@@ -39,7 +40,7 @@ class DeviceOut(BaseModel):
 
     id: str
     pid: int
-    state: Literal["starting", "idle", "busy", "unloaded", "failed", "gone"]
+    state: Annotated[DeviceState, OneOf(DeviceState)]
     model: str | None
     models: list[str]
     started_at: datetime

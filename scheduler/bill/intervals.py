@@ -11,7 +11,7 @@ from scheduler.plan import Clocks
 from stentor import bill
 from stentor.devices.nvml import Reading
 from stentor.devices.overrides import LOW
-from stentor.devices.registry import BUSY, FAILED, IDLE, STARTING, UNLOADED, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.redis.record import from_fields, to_fields
 
 #: Shorter spans count as 0, in seconds: floats of seconds since the epoch are no more precise.
@@ -72,11 +72,11 @@ class Seen:
 
 
 def _rest(status: DeviceStatus, *, low: bool) -> str:
-    if status.state in (STARTING, FAILED) or status.loading_at is not None:
+    if status.state in (DeviceState.STARTING, DeviceState.FAILED) or status.loading_at is not None:
         return bill.STARTING
-    if status.state == UNLOADED:
+    if status.state == DeviceState.UNLOADED:
         return bill.UNLOADED_LOW if low else bill.UNLOADED
-    if status.state == BUSY and status.model is None and (status.spoke_at or 0.0) < status.state_at:
+    if status.state == DeviceState.BUSY and status.model is None and (status.spoke_at or 0.0) < status.state_at:
         # Woken by a text, and still loading.
         return bill.STARTING
     return bill.IDLE_LOW if low else bill.IDLE
@@ -218,13 +218,13 @@ def _parts(before: Seen, now: Seen) -> list[IntervalShare]:
     # Clocks are set in a tick, so they were the same during the whole tick before it.
     changes = (status.state_at, now.clocks_at, status.loading_at or 0.0, status.loaded_at or 0.0)
     moments = [at for at in changes if before.at < at <= now.at]
-    busy_then, busy_now = before.status.state == BUSY, now.status.state == BUSY
+    busy_then, busy_now = before.status.state == DeviceState.BUSY, now.status.state == DeviceState.BUSY
     if not moments:
         likely = busy_now or (busy_then and now.status.state_at > before.at)
         return [IntervalShare(begin=before.at, end=now.at, rest=now.rest, likely=likely)]
     cut = max(moments)
     # A device that is idle now and before may have been busy in between.
-    likely = busy_then or (turned and now.status.state == IDLE)
+    likely = busy_then or (turned and now.status.state == DeviceState.IDLE)
     parts = [IntervalShare(begin=before.at, end=cut, rest=before.rest, likely=likely)]
     return parts if cut == now.at else [*parts, IntervalShare(begin=cut, end=now.at, rest=now.rest, likely=busy_now)]
 

@@ -21,7 +21,7 @@ from stentor.bill import OVERTAKEN, SLOT_S, THERE, BillStore, Charge, added
 from stentor.days import DAY_S
 from stentor.devices.nvml import Reading
 from stentor.devices.passes import NAMES
-from stentor.devices.registry import BUSY, GONE, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.settings import Settings
 
 _log = log.get(__name__)
@@ -69,7 +69,9 @@ class Meter:
                 after, mark = self._store.last(status.id)
                 self._devices[status.id] = MeteredDevice(None if mark is None else Seen.from_json(mark), after=after)
         # Devices on one GPU share its energy equally: it cannot be measured by process.
-        sharers = Counter(readings[status.id].uuid for status in own if status.state != GONE and status.id in readings)
+        sharers = Counter(
+            readings[status.id].uuid for status in own if status.state != DeviceState.GONE and status.id in readings
+        )
         for status in own:
             reading = readings.get(status.id)
             seen = Seen.of(now, status, reading, clocks.get(status.id))
@@ -124,7 +126,7 @@ class MeteredDevice:
             return
         self._count_work(before, seen)
         replaced = not seen.continues(before)
-        if GONE in (seen.status.state, before.status.state) or seen.at <= before.at:
+        if DeviceState.GONE in (seen.status.state, before.status.state) or seen.at <= before.at:
             self._give_up()
             self._mark = seen
             return
@@ -151,8 +153,8 @@ class MeteredDevice:
         """Place the passes that the device reported since the last tick into the open ticks."""
         done_before_s = before.status.busy_s if seen.continues(before) else 0.0
         passes_s = max(0.0, seen.status.busy_s - done_before_s)
-        until = seen.known_until if seen.status.state == BUSY and passes_s > 0 else seen.at
-        if seen.status.state == BUSY and passes_s == 0:
+        until = seen.known_until if seen.status.state == DeviceState.BUSY and passes_s > 0 else seen.at
+        if seen.status.state == DeviceState.BUSY and passes_s == 0:
             return
         left_s = passes_s + self._over_s
         for tick in self._open:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from scheduler.plan import UNAVAILABLE, Clocks, DeviceView, Moment, Want, idle_since
 from scheduler.reasons import duration
 from stentor.devices.overrides import LOW, NORMAL, UNLOADED
-from stentor.devices.registry import BUSY, IDLE, STARTING, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 
 
 def clocks_for(moment: Moment, view: DeviceView) -> tuple[str | None, str]:
@@ -19,7 +19,7 @@ def clocks_for(moment: Moment, view: DeviceView) -> tuple[str | None, str]:
     order = view.override_at(moment.now).clocks
     if order in {LOW, NORMAL}:
         return order, f"{view.ordered_by} ordered these clocks"
-    if view.status.state in {BUSY, STARTING} or view.status.loading_at is not None:
+    if view.status.state in {DeviceState.BUSY, DeviceState.STARTING} or view.status.loading_at is not None:
         # A device that loads its model because of an order is still `unloaded`.
         return NORMAL, "it loads its model" if view.status.loading_at else f"the device is {view.status.state}"
     if view.status.id in moment.expectant and (work := moment.work_for(view.status)) is not None:
@@ -53,7 +53,7 @@ def expectant_devices(moment: Moment, devices: Iterable[DeviceView]) -> frozense
         for view in devices
         if view.clocks is not None
         and view.clocks.state != UNAVAILABLE
-        and view.status.state in {IDLE, UNLOADED}
+        and view.status.state in {DeviceState.IDLE, UNLOADED}
         and not moment.waiting.keys().isdisjoint(view.status.models)
     ]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from stentor.devices.registry import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED
+from stentor.devices.registry import DeviceState
 
 GAUGE: Final = "gauge"
 COUNTER: Final = "counter"
 HISTOGRAM: Final = "histogram"
-STATES: Final = (STARTING, IDLE, BUSY, UNLOADED, FAILED, GONE)
+STATES: Final[tuple[str, ...]] = tuple(DeviceState)
 #: Results of attempts to deliver a webhook. ``pending``: another attempt follows.
 RESULTS: Final = ("succeeded", "failed", "pending", "skipped")
 CLOCKS: Final = ("low", "normal", "unavailable")

@@ -22,7 +22,7 @@ from scheduler.metrics.names import ALL, CLOCKS, COUNTER, GAUGE, HISTOGRAM, RESU
 from scheduler.metrics.system import SystemSample, by_gpu
 from scheduler.plan import Clocks
 from stentor.devices.nvml import Reading
-from stentor.devices.registry import GONE, SIZE_CLASSES, TIME_CLASSES_S, DeviceStatus
+from stentor.devices.registry import SIZE_CLASSES, TIME_CLASSES_S, DeviceState, DeviceStatus
 from stentor.jobs.job import PRIORITIES
 from stentor.jobs.lanes import LaneState
 
@@ -127,7 +127,7 @@ class Samples:
         states, models = Counter(dict.fromkeys(STATES, 0)), Counter[str]()
         for status in statuses:
             states[status.state] += 1
-            if status.model is not None and status.state != GONE:
+            if status.model is not None and status.state != DeviceState.GONE:
                 models[status.model] += 1
             self._histogram("stentor_batch_rows", SIZE_CLASSES, status.sizes, status.rows, status.id)
             self._histogram("stentor_batch_seconds", TIME_CLASSES_S, status.times, status.busy_s, status.id)

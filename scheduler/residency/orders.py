@@ -14,7 +14,7 @@ import redis
 from scheduler.plan import Plan, Waiting, Want
 from stentor import log
 from stentor.devices.overrides import RESIDENT
-from stentor.devices.registry import IDLE, LIVE, UNLOADED, DeviceStatus
+from stentor.devices.registry import LIVE, DeviceState, DeviceStatus
 from stentor.doorbell import BY_POLICY, LOAD, UNLOAD, Doorbell
 from stentor.errors import RedisUnavailable
 from stentor.redis import keys
@@ -66,9 +66,9 @@ def orders(
         want = wants.get(status.id)
         if want is None:
             continue
-        if want.residency == UNLOADED and status.state == IDLE and status.model:
+        if want.residency == DeviceState.UNLOADED and status.state == DeviceState.IDLE and status.model:
             task = UNLOAD
-        elif want.residency == RESIDENT and status.state == UNLOADED and waiting.isdisjoint(status.models):
+        elif want.residency == RESIDENT and status.state == DeviceState.UNLOADED and waiting.isdisjoint(status.models):
             task = LOAD
         else:
             continue
@@ -90,7 +90,7 @@ def rings_needed(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], wa
     able = [status for status in statuses if status.id in wants and not waiting.keys().isdisjoint(status.models)]
     loading = sum(status.loading_at is not None for status in able)
     asleep = sum(
-        status.state == UNLOADED and status.loading_at is None and wants[status.id].residency == RESIDENT
+        status.state == DeviceState.UNLOADED and status.loading_at is None and wants[status.id].residency == RESIDENT
         for status in able
     )
     return max(0, min(asleep, sum(one.texts for one in waiting.values()) - loading))
@@ -161,7 +161,7 @@ class Orders:
             self._doorbell.order(UNLOAD, order.device_id, why=BY_POLICY, pid=order.pid, spoke_at=order.spoke_at)
         else:
             self._doorbell.order(LOAD, order.device_id)
-        states = (RESIDENT, UNLOADED) if order.task == UNLOAD else (UNLOADED, RESIDENT)
+        states = (RESIDENT, DeviceState.UNLOADED) if order.task == UNLOAD else (DeviceState.UNLOADED, RESIDENT)
         _log.info("residency_ordered", device=order.device_id, reason=order.reason, **{"from": states[0]}, to=states[1])
 
     def _ring(self, devices: int) -> None:

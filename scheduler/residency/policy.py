@@ -5,17 +5,17 @@ from __future__ import annotations
 from scheduler.plan import DeviceView, Moment, idle_since
 from scheduler.reasons import duration, outside_windows, within_window
 from stentor.devices.overrides import RESIDENT, UNLOADED
-from stentor.devices.registry import BUSY, FAILED, GONE, STARTING, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 
 
 def residency_for(moment: Moment, view: DeviceView) -> tuple[str | None, str]:
     """``resident``, ``unloaded`` or None (leave it as it is), and why."""
     status, order = view.status, view.override_at(moment.now).residency
-    if status.state in {GONE, FAILED, STARTING}:
+    if status.state in {DeviceState.GONE, DeviceState.FAILED, DeviceState.STARTING}:
         return None, f"the device is {status.state}"
     if order == RESIDENT:
         return RESIDENT, f"{view.ordered_by} ordered it to stay loaded"
-    if status.state == BUSY:
+    if status.state == DeviceState.BUSY:
         return RESIDENT, "the device is busy"
     if (work := moment.work_for(status)) is not None:
         return RESIDENT, work.words

@@ -14,7 +14,7 @@ from stentor.bench.observed import REFUSED, UNSETTLED, Beat, Recording, Spoken
 from stentor.bench.scenarios import Request, text
 from stentor.client import SETTLED, Client
 from stentor.client.types import JobJson
-from stentor.devices.registry import BUSY
+from stentor.devices.registry import DeviceState
 from stentor.errors import StentorError
 
 #: Requests that submit at the same time: one that takes long does not hold up the next.
@@ -210,7 +210,7 @@ class Beats:
     def calm_down(self) -> None:
         """Wait until the devices have reported that they are idle: their counters are complete then."""
         deadline = time.monotonic() + CALM_S
-        while time.monotonic() < deadline and any(beat.state == BUSY for beat in list(self._last.values())):
+        while time.monotonic() < deadline and any(beat.state == DeviceState.BUSY for beat in list(self._last.values())):
             time.sleep(BEAT_S / 4)
 
     def _run(self) -> None:

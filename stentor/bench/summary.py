@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Self
 
 from stentor.bench.observed import Beat, Recording, Spoken
-from stentor.devices.registry import GONE
+from stentor.devices.registry import DeviceState
 from stentor.jobs.job import JobState
 
 
@@ -118,7 +118,7 @@ def stretches(beats: Iterable[Beat]) -> list[Stretch]:
     """The time between the reports of each device. A new process counts from 0 again."""
     by_device: dict[str, list[Beat]] = {}
     for beat in beats:
-        if beat.state != GONE:
+        if beat.state != DeviceState.GONE:
             by_device.setdefault(beat.device, []).append(beat)
     return [
         Stretch(
@@ -167,7 +167,7 @@ def summarise(recording: Recording) -> Summary:
     wall_s = max(ends) - min(begins) if begins and ends else 0.0
     passes = batches(texts)
     busy = stretches(recording.beats)
-    devices = len({beat.device for beat in recording.beats if beat.state != GONE})
+    devices = len({beat.device for beat in recording.beats if beat.state != DeviceState.GONE})
     audio_s = sum(one.audio_s for one in good)
     per_s = 1 / wall_s if wall_s else 0.0
     priorities = sorted({one.priority for one in texts})

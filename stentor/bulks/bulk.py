@@ -5,28 +5,44 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 from ulid import ULID
 
 from stentor.jobs.job import Priority
 
-CHECKING: Final = "checking"
-WAITING: Final = "waiting"
-RUNNING: Final = "running"
-PAUSED: Final = "paused"
-SUCCEEDED: Final = "succeeded"
-FAILED: Final = "failed"
-CANCELED: Final = "canceled"
-#: checking -> waiting -> running <-> paused -> succeeded | canceled; a file that is refused: checking -> failed.
-#: ``succeeded`` says that every row has an outcome; rows that failed are in the counts.
-STATES: Final = (CHECKING, WAITING, RUNNING, PAUSED, SUCCEEDED, FAILED, CANCELED)
-ENDED: Final = frozenset({SUCCEEDED, FAILED, CANCELED})
 
-#: How far an archive, or the joining of groups, is; ``failed`` as a bulk.
-PACKING: Final = "packing"
-JOINING: Final = "joining"
-READY: Final = "ready"
+class BulkState(StrEnum):
+    """checking -> waiting -> running <-> paused -> succeeded | canceled; a refused file: checking -> failed.
+
+    ``succeeded`` says that every row has an outcome; rows that failed are in the counts.
+    """
+
+    CHECKING = "checking"
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+ENDED: Final = frozenset({BulkState.SUCCEEDED, BulkState.FAILED, BulkState.CANCELED})
+
+
+class MakingState(StrEnum):
+    """How far an archive, or the joining of groups, is."""
+
+    WAITING = "waiting"
+    PACKING = "packing"
+    JOINING = "joining"
+    READY = "ready"
+    FAILED = "failed"
+
+
+#: States in which nothing more is made.
+MADE: Final = frozenset({MakingState.READY, MakingState.FAILED})
 
 #: As ``stentor.jobs.job.VERSION``: of the bulk's hash, and of its rows in S3.
 VERSION: Final = 1
@@ -64,7 +80,7 @@ class Bulk:
     version: int = 1
     owner: str
     key_id: str | None = None
-    state: str = CHECKING
+    state: BulkState = BulkState.CHECKING
     #: The name that the file came with.
     name: str = ""
     #: S3 key of the file as it came; or the address that the client named, ``s3://bucket/key``.
@@ -124,8 +140,8 @@ class Bulk:
     retry_wanted: bool = False
     #: The archive's parts in S3, as soon as it is there, and whether it is being made.
     archive_keys: Sequence[str] = ()
-    archive_state: str | None = None
-    groups_state: str | None = None
+    archive_state: MakingState | None = None
+    groups_state: MakingState | None = None
 
     @property
     def ended(self) -> bool:
@@ -134,7 +150,7 @@ class Bulk:
 
     def canceled_rows(self) -> int:
         """Rows that were canceled, those that never entered a lane among them."""
-        return self.rows - self.succeeded - self.failed if self.state == CANCELED else self.canceled
+        return self.rows - self.succeeded - self.failed if self.state == BulkState.CANCELED else self.canceled
 
 
 def prefix(bulk_id: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from stentor.bulks import bulk as bulks
-from stentor.bulks.bulk import CANCELED, CHUNK_ROWS, Bulk
+from stentor.bulks.bulk import CHUNK_ROWS, Bulk, BulkState
 from stentor.bulks.spreadsheet import safe_cell
 from stentor.bulks.store import BulkStore
 from stentor.errors import AudioNotFound
@@ -70,7 +70,7 @@ def rows_of(storage: Storage, bulk_id: str, chunk: int) -> list[dict[str, Any]]:
 def entry(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> dict[str, Any]:
     """The line of one row. Without an outcome it is queued, or canceled with its bulk."""
     job_id = bulks.job_id(bulk.id, row["row"])
-    known = outcome or {"state": CANCELED if bulk.state == CANCELED else JobState.QUEUED}
+    known = outcome or {"state": BulkState.CANCELED if bulk.state == BulkState.CANCELED else JobState.QUEUED}
     settled_at = known.get("settled_at")
     return {
         "row": row["row"],
@@ -113,7 +113,11 @@ def outcome_of(line: Mapping[str, Any]) -> dict[str, str]:
 def job_of(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> Job:
     """The job of a row that is in no lane: it has its outcome, or was never there."""
     job = read_job({**_asked(bulk, row), **(outcome or {})})
-    return job if outcome or bulk.state != CANCELED else read_job({**_asked(bulk, row), "state": CANCELED})
+    return (
+        job
+        if outcome or bulk.state != BulkState.CANCELED
+        else read_job({**_asked(bulk, row), "state": BulkState.CANCELED})
+    )
 
 
 def _asked(bulk: Bulk, row: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import redis
 
-from stentor.bulks.bulk import FAILED, STATES, SUCCEEDED, WAITING, Bulk
+from stentor.bulks.bulk import Bulk, BulkState
 from stentor.errors import BulkNotFound, BulkStateConflict, StentorError
 from stentor.jobs.store import EVENTS_KEPT
 from stentor.redis import keys
@@ -86,7 +86,7 @@ class BulkStore:
             raise BulkNotFound(f"there is no bulk {bulk_id!r}")
         return bulk
 
-    def list(self, owner: str, *, states: Iterable[str] = STATES, limit: int, after: str | None = None) -> BulkPage:
+    def list(self, owner: str, *, states: Iterable[str] = BulkState, limit: int, after: str | None = None) -> BulkPage:
         """The owner's bulks in these states, newest first, from the one that follows ``after`` on."""
         wanted = frozenset(states)
         index = keys.bulks(owner)
@@ -134,16 +134,16 @@ class BulkStore:
         """Whether the bulk waits for its turn now, with what checking found in its ``fields``; False if it was
         canceled meanwhile.
         """
-        return self._take_in(bulk_id, WAITING, fields)
+        return self._take_in(bulk_id, BulkState.WAITING, fields)
 
     def only_checked(self, bulk_id: str, fields: Mapping[str, Any]) -> bool:
         """Whether the bulk, which was to be checked and no more, has ended with this."""
-        return self._take_in(bulk_id, SUCCEEDED, fields)
+        return self._take_in(bulk_id, BulkState.SUCCEEDED, fields)
 
     def refuse(self, bulk_id: str, error: StentorError, fields: Mapping[str, Any]) -> bool:
         """Whether the bulk has failed with this: its file is refused."""
         named = {"error_code": error.code, "error_detail": error.detail}
-        return self._take_in(bulk_id, FAILED, {**fields, **named})
+        return self._take_in(bulk_id, BulkState.FAILED, {**fields, **named})
 
     def _take_in(self, bulk_id: str, state: str, fields: Mapping[str, Any]) -> bool:
         items = [part for name, value in fields.items() if value is not None for part in (name, encode(value))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Final, cast
 
 import redis
@@ -17,12 +18,18 @@ from stentor.redis.record import from_json, to_json
 
 _log = log.get(__name__)
 
-STARTING: Final = "starting"
-IDLE: Final = "idle"
-BUSY: Final = "busy"
-UNLOADED: Final = "unloaded"
-FAILED: Final = "failed"
-GONE: Final = "gone"
+
+class DeviceState(StrEnum):
+    """What a device is doing; ``gone`` is said of one whose process has not reported for the length of a lease."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    UNLOADED = "unloaded"
+    FAILED = "failed"
+    GONE = "gone"
+
+
 #: Upper ends of the classes in which passes are counted, by their rows and by their time in seconds; the last class has
 #: no end. Prometheus's histograms are made of them.
 SIZE_CLASSES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -30,7 +37,7 @@ TIME_CLASSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 #: How much of a report that cannot be read is logged, in characters.
 SHOWN: Final = 200
 #: States in which a device takes work, now or after it has loaded a model.
-LIVE: Final = frozenset({IDLE, BUSY, UNLOADED})
+LIVE: Final = frozenset({DeviceState.IDLE, DeviceState.BUSY, DeviceState.UNLOADED})
 
 
 def device_id(host: str, device: str) -> str:
@@ -152,4 +159,4 @@ class DeviceRegistry:
     def _status(self, report: str, now_s: float) -> DeviceStatus:
         status = from_json(DeviceStatus, report)
         silent = now_s - status.seen_at > self._lease_s
-        return dataclasses.replace(status, state=GONE) if silent else status
+        return dataclasses.replace(status, state=DeviceState.GONE) if silent else status

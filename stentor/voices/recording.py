@@ -14,7 +14,6 @@ CHECKING: Final = "checking"
 READY: Final = "ready"
 FAILED: Final = "failed"
 #: checking -> ready | failed. Only a voice that is ready can speak.
-STATES: Final = (CHECKING, READY, FAILED)
 
 #: What a voice may be called; as file names and URLs take it.
 NAME_PATTERN: Final = r"^[A-Za-z0-9._-]+$"

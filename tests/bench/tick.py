@@ -21,7 +21,7 @@ from scheduler import plan, policy
 from scheduler.metrics.gathering import Gatherer
 from scheduler.ticks import Scheduler, collect_garbage_later
 from stentor.devices.overrides import OverrideStore
-from stentor.devices.registry import BUSY, SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceState, DeviceStatus
 from stentor.jobs.job import PRIORITIES
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import Backlog
@@ -180,7 +180,7 @@ def _status(number: int, reports: int) -> DeviceStatus:
     return DeviceStatus(
         id=_device_id(number),
         pid=1000 + number,
-        state=BUSY,
+        state=DeviceState.BUSY,
         models=tuple(f"voice-{(number + more) % 333}-medium" for more in range(4)),
         model=model,
         started_at=now - 5000,

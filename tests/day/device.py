@@ -18,7 +18,7 @@ import numpy as np
 import redis
 from ulid import ULID
 
-from stentor.devices.registry import BUSY, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus, device_id
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus, device_id
 from stentor.doorbell import BY_POLICY, LOAD, SYNTHESIS_QUEUE, SYNTHESIZE, device_queue
 from stentor.doorbell import UNLOAD as UNLOAD_ORDER
 from stentor.jobs.job import JobState, Outcome
@@ -153,7 +153,7 @@ class Device:
         self.status = DeviceStatus(
             id=self.id,
             pid=FIRST_PID,
-            state=STARTING,
+            state=DeviceState.STARTING,
             models=self._room.models,
             started_at=now,
             seen_at=now,
@@ -229,13 +229,13 @@ class Device:
     def _loaded(self, now: float) -> None:
         self._room.here = True
         self._resident_since = now
-        state = BUSY if self.status.state == BUSY else IDLE
+        state = DeviceState.BUSY if self.status.state == DeviceState.BUSY else DeviceState.IDLE
         came = {"model": self._engine.model, "loading_at": None, "loaded_at": now, "load_s": self._load_s}
         self._say(now, state=state, **came)
         # For whose sake it was loaded, or as a worker rings when it has started.
         self._drain(now)
         if self.free:
-            self._say(now, state=IDLE)
+            self._say(now, state=DeviceState.IDLE)
             self.hear(now)
 
     def _unload(self, now: float, why: str = "", pid: str = "", spoke_at: str = "") -> None:
@@ -243,7 +243,7 @@ class Device:
         if why == BY_POLICY and not self._may_go(now, pid, spoke_at):
             self._client.delete(keys.ordered(self.id))
             return
-        self._client.set(keys.wanted(self.id), UNLOADED)
+        self._client.set(keys.wanted(self.id), DeviceState.UNLOADED)
         if not self._room.here:
             return
         self._card.leave(self.status.pid)
@@ -253,7 +253,7 @@ class Device:
         begun = DeviceStatus(
             id=self.id,
             pid=self.status.pid + 1,
-            state=UNLOADED,
+            state=DeviceState.UNLOADED,
             models=self.status.models,
             started_at=now,
             seen_at=now,
@@ -285,21 +285,21 @@ class Device:
             self._wake(now)
             self._load(now)
             return False
-        if self._ready.rows and self.status.state != BUSY:
+        if self._ready.rows and self.status.state != DeviceState.BUSY:
             self._wake(now)
         return bool(self._ready.rows)
 
     def _wake(self, now: float) -> None:
         was = self.status
-        self._say(now, state=BUSY)
-        if was.state != BUSY and wakes(was, now):
+        self._say(now, state=DeviceState.BUSY)
+        if was.state != DeviceState.BUSY and wakes(was, now):
             tell_wake(self._client, self.id, self.status.machine)
 
     def _begin(self, now: float) -> None:
         """The next pass, of what is in hand and what has come since; idle if there is nothing."""
         if not self._claim(now, ahead=1 if not self._passing else AHEAD):
             self._passing = ()
-            self._say(now, state=IDLE)
+            self._say(now, state=DeviceState.IDLE)
             self.hear(now)
             return
         self._passing = self._ready.take_batch({self._engine.model: self._engine}, self._budgets)

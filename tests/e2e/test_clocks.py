@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.redis import keys
 from stentor.redis.client import connect
 from tests.nvml.stub import StubGpus, stub_gpus
@@ -45,7 +45,7 @@ def rooms(programs: None, gpus: StubGpus, tmp_path_factory: pytest.TempPathFacto
     with rooms_apart(tmp_path_factory.mktemp("near"), tmp_path_factory.mktemp("logs"), **environ) as made:
         made.start("api")
         made.start("gpu")
-        eventually(lambda: (found := device(made)) is not None and found.state == IDLE, 60)
+        eventually(lambda: (found := device(made)) is not None and found.state == DeviceState.IDLE, 60)
         eventually(made.ready, 60)
         yield made
 

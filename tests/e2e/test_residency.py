@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from stentor.client.types import JobJson
-from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.redis.client import connect
 from tests.conftest import Measured
 from tests.support.stacks.rooms import Rooms, rooms_apart
@@ -39,7 +39,7 @@ def rooms(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with rooms_apart(tmp_path_factory.mktemp("near"), tmp_path_factory.mktemp("logs")) as made:
         made.start("api")
         made.start("device")
-        eventually(lambda: device(made).state == IDLE, 180)
+        eventually(lambda: device(made).state == DeviceState.IDLE, 180)
         eventually(made.ready, 60)
         yield made
 
@@ -105,7 +105,7 @@ def asleep(rooms: Rooms, old: int) -> DeviceStatus:
 
     def look() -> DeviceStatus | None:
         seen = device(rooms)
-        return seen if seen.state == UNLOADED and seen.pid != old and not psutil.pid_exists(old) else None
+        return seen if seen.state == DeviceState.UNLOADED and seen.pid != old and not psutil.pid_exists(old) else None
 
     found = eventually(look, 60)
     assert found is not None
@@ -135,7 +135,9 @@ def test_bulk_waits_for_the_window_to_end_and_finds_the_model_back(rooms: Rooms,
         light = asleep(rooms, old)
         assert light.started_at >= begins_at
         job = spoken(rooms, submit(rooms, "Nobody waits for this.", "bulk"))
-        back = eventually(lambda: seen if (seen := device(rooms)).state in {IDLE, BUSY} else None, 60)
+        back = eventually(
+            lambda: seen if (seen := device(rooms)).state in {DeviceState.IDLE, DeviceState.BUSY} else None, 60
+        )
         assert back is not None
         assert back.loaded_at is not None
     measured(f"the model was back {ends_at - back.loaded_at:.1f} s before the window ended")

@@ -23,7 +23,7 @@ import yaml
 
 from stentor.cli.commands.rooms import API_GRACE_S
 from stentor.client.types import JobJson
-from stentor.devices.registry import BUSY, IDLE, DeviceRegistry
+from stentor.devices.registry import DeviceRegistry, DeviceState
 from stentor.local import rooms as embedded
 from stentor.redis import keys
 from stentor.redis.client import connect
@@ -258,7 +258,10 @@ def rooms(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def are_there(rooms: Rooms) -> bool:
     with contextlib.closing(connect(rooms.settings)) as client:
         statuses = DeviceRegistry(client, lease_s=rooms.settings.lease_s).list()
-    return {status.id: status.state in {IDLE, BUSY} for status in statuses} == {"first/cpu": True, "second/cpu": True}
+    return {status.id: status.state in {DeviceState.IDLE, DeviceState.BUSY} for status in statuses} == {
+        "first/cpu": True,
+        "second/cpu": True,
+    }
 
 
 def start_again(rooms: Rooms, name: str) -> None:

@@ -14,7 +14,7 @@ from stentor import log
 from stentor.bulks import bulk as bulks
 from stentor.bulks import manifest
 from stentor.bulks.audio_names import audio_name
-from stentor.bulks.bulk import CANCELED, PACKING, SUCCEEDED, Bulk
+from stentor.bulks.bulk import Bulk, BulkState, MakingState
 from stentor.bulks.manifest import Results
 from stentor.bulks.store import BulkStore
 from stentor.settings import Settings
@@ -47,11 +47,11 @@ def pack(bulk_id: str, settings: Settings) -> None:
     def packed(bulk: Bulk, store: BulkStore, check: Callable[[], None]) -> dict[str, Any]:
         return {"archive_keys": list(_parts(bulk, store, Storage(settings), settings.public_url or "", check))}
 
-    whole.make(bulk_id, settings, work="archive", making=PACKING, wanted=_is_wanted, act=packed)
+    whole.make(bulk_id, settings, work="archive", making=MakingState.PACKING, wanted=_is_wanted, act=packed)
 
 
 def _is_wanted(bulk: Bulk) -> bool:
-    return bulk.state in {SUCCEEDED, CANCELED} and not bulk.dry_run
+    return bulk.state in {BulkState.SUCCEEDED, BulkState.CANCELED} and not bulk.dry_run
 
 
 def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check: Callable[[], None]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import redis
 
 from stentor import log
 from stentor.bulks import bulk as bulks
-from stentor.bulks.bulk import CHECKING, Bulk
+from stentor.bulks.bulk import Bulk, BulkState
 from stentor.bulks.store import BulkStore
 from stentor.errors import (
     AudioNotFound,
@@ -70,7 +70,7 @@ class _Check:
     def run(self) -> None:
         """Bring the bulk to where it belongs, unless it is there already."""
         bulk = self._store.find(self._bulk_id)
-        if bulk is None or bulk.state != CHECKING:
+        if bulk is None or bulk.state != BulkState.CHECKING:
             return
         started_s = time.monotonic()
         try:

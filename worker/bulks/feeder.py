@@ -15,20 +15,7 @@ from typing import Final
 import redis
 
 from stentor import log
-from stentor.bulks.bulk import (
-    CANCELED,
-    CHECKING,
-    CHUNK_ROWS,
-    ENDED,
-    FAILED,
-    PAUSED,
-    READY,
-    RUNNING,
-    SUCCEEDED,
-    VERSION,
-    WAITING,
-    Bulk,
-)
+from stentor.bulks.bulk import CHUNK_ROWS, ENDED, MADE, VERSION, Bulk, BulkState
 from stentor.bulks.store import BulkStore
 from stentor.doorbell import CHECK_BULK, JOIN_GROUPS, PACK_ARCHIVE, Doorbell, create_celery
 from stentor.errors import RecordNewer, RedisUnavailable, UnavailableError
@@ -128,7 +115,7 @@ class Feeder:
         for bulk in active:
             with self._apart(bulk, now_s):
                 self._settle_down(bulk, now_s)
-        eating = [bulk for bulk in active if bulk.state in {WAITING, RUNNING}]
+        eating = [bulk for bulk in active if bulk.state in {BulkState.WAITING, BulkState.RUNNING}]
         for bulk in eating:
             if (rate := self._rates.of(bulk.id, bulk.settled, now_s)) is not None:
                 self._store.put(bulk.id, rows_per_s=round(rate, 3))
@@ -178,19 +165,19 @@ class Feeder:
 
     def _settle_down(self, bulk: Bulk, now_s: float) -> None:
         """Write what is complete to S3, and do what the bulk's state asks for beside feeding."""
-        if bulk.state == CHECKING:
+        if bulk.state == BulkState.CHECKING:
             if now_s - bulk.created_at > ASK_AGAIN_S:
                 self._ask(CHECK_BULK, bulk, "check", now_s)
             return
         cursors = self._chunks.cursors(bulk.id)
-        if bulk.state in {PAUSED, CANCELED} and bulk.in_lanes > 0:
+        if bulk.state in {BulkState.PAUSED, BulkState.CANCELED} and bulk.in_lanes > 0:
             for chunk in cursors:
-                self._chunks.take_out(bulk, chunk, for_good=bulk.state == CANCELED)
+                self._chunks.take_out(bulk, chunk, for_good=bulk.state == BulkState.CANCELED)
         in_full = [chunk for chunk, cursor in cursors.items() if cursor >= size(bulk, chunk)]
         # Of these nobody goes over the rows again, so that a cursor stays where it is.
-        by_outcomes = bulk.retry_wanted or bulk.state in {PAUSED, *ENDED}
+        by_outcomes = bulk.retry_wanted or bulk.state in {BulkState.PAUSED, *ENDED}
         done = self._chunks.complete(bulk, list(cursors) if by_outcomes else in_full)
-        for chunk in list(cursors) if bulk.state == CANCELED else done:
+        for chunk in list(cursors) if bulk.state == BulkState.CANCELED else done:
             self._chunks.close(bulk, chunk)
             cursors.pop(chunk)
         if cursors:
@@ -204,16 +191,16 @@ class Feeder:
 
     def _is_wanted_whole(self, bulk: Bulk, now_s: float) -> bool:
         """Whether something is still to be made of the whole bulk; it is asked for until it is there."""
-        if bulk.state not in {SUCCEEDED, CANCELED} or bulk.dry_run:
+        if bulk.state not in {BulkState.SUCCEEDED, BulkState.CANCELED} or bulk.dry_run:
             return False
-        succeeded = bulk.state == SUCCEEDED
+        succeeded = bulk.state == BulkState.SUCCEEDED
         # Of a canceled bulk an archive is packed if somebody asked for it since.
         archive = bulk.archive and (succeeded or bulk.archive_state is not None)
         work = [
             (PACK_ARCHIVE, "archive", archive, bulk.archive_state),
             (JOIN_GROUPS, "groups", bulk.groups and succeeded, bulk.groups_state),
         ]
-        wanted = [(task, name) for task, name, wish, state in work if wish and state not in {READY, FAILED}]
+        wanted = [(task, name) for task, name, wish, state in work if wish and state not in MADE]
         for task, name in wanted:
             self._ask(task, bulk, name, now_s)
         return bool(wanted)
@@ -285,7 +272,7 @@ class Feeder:
         return None
 
     def _tell_progress(self, bulk: Bulk, now_s: float) -> None:
-        if bulk.state == WAITING or not self._rates.progress_is_due(bulk.id, now_s, every_s=PROGRESS_S):
+        if bulk.state == BulkState.WAITING or not self._rates.progress_is_due(bulk.id, now_s, every_s=PROGRESS_S):
             return
         with redis_errors():
             if bulk.webhook_progress or self._client.exists(keys.webhooks(bulk.owner)):

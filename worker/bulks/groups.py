@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from stentor import log
 from stentor.bulks import bulk as bulks
 from stentor.bulks.audio_names import safe_part
-from stentor.bulks.bulk import FAILED, JOINING, SUCCEEDED, Bulk
+from stentor.bulks.bulk import Bulk, BulkState, MakingState
 from stentor.bulks.manifest import Results, rows_of
 from stentor.bulks.store import BulkStore
 from stentor.errors import AudioNotFound, GroupIncomplete, StentorError, UnavailableError
@@ -54,8 +54,8 @@ def join(bulk_id: str, settings: Settings) -> None:
         bulk_id,
         settings,
         work="groups",
-        making=JOINING,
-        wanted=lambda bulk: bulk.groups and bulk.state == SUCCEEDED,
+        making=MakingState.JOINING,
+        wanted=lambda bulk: bulk.groups and bulk.state == BulkState.SUCCEEDED,
         act=lambda bulk, store, check: _joined(bulk, store, Storage(settings), check),
     )
 
@@ -106,7 +106,7 @@ class _Joiner:
         self._open: dict[str, _Group] = {}
         self._made = 0
         #: Whether an earlier run may have joined some.
-        self._again = bulk.retries > 0 or bulk.groups_state == JOINING
+        self._again = bulk.retries > 0 or bulk.groups_state == MakingState.JOINING
 
     def run(self, report: Path, check: Callable[[], None]) -> int:
         """Join all groups and write what came of each into ``report``; how many there were."""
@@ -186,7 +186,7 @@ class _Joiner:
         """Write the group's file to S3; what is told of it."""
         told: dict[str, Any] = {"group": group.name, "rows": group.rows}
         if group.known is not None:
-            return told | {"state": SUCCEEDED, "key": group.key, **_numbers(group.known)}
+            return told | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(group.known)}
         try:
             if group.error is not None:
                 raise group.error
@@ -194,8 +194,8 @@ class _Joiner:
         except UnavailableError:
             raise
         except StentorError as exc:
-            return told | {"state": FAILED, "error_code": exc.code, "error_detail": exc.detail}
-        return told | {"state": SUCCEEDED, "key": group.key, **_numbers(facts)}
+            return told | {"state": BulkState.FAILED, "error_code": exc.code, "error_detail": exc.detail}
+        return told | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(facts)}
 
     def _encode(self, group: _Group) -> dict[str, str]:
         path = group.samples.with_suffix(f".{group.format}")
@@ -238,7 +238,7 @@ def _samples(row: Row, body: bytes | None) -> tuple[NDArray[np.float32], int]:
         GroupIncomplete: the row has no audio.
         AudioNotFound: its object is gone, or is no audio.
     """
-    if row["state"] != SUCCEEDED:
+    if row["state"] != BulkState.SUCCEEDED:
         why = f": {row['error_code']}: {row['error_detail']}" if row.get("error_code") else ""
         raise GroupIncomplete(f"row {row['row']} {row['state']}{why}")
     if body is None:

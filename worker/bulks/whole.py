@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stentor import log
-from stentor.bulks.bulk import FAILED, READY, Bulk
+from stentor.bulks.bulk import MADE, Bulk, MakingState
 from stentor.bulks.store import BulkStore
 from stentor.errors import UnavailableError
 from stentor.settings import Settings
@@ -33,7 +33,7 @@ def make(
     """
     field = f"{work}_state"
     with alone(bulk_id, work, settings) as (_, store, check):
-        while (bulk := store.find(bulk_id)) and wanted(bulk) and getattr(bulk, field) not in {READY, FAILED}:
+        while (bulk := store.find(bulk_id)) and wanted(bulk) and getattr(bulk, field) not in MADE:
             store.put(bulk.id, **{field: making})
             started_s = time.monotonic()
             try:
@@ -41,12 +41,12 @@ def make(
             except UnavailableError:
                 raise
             except Exception:  # noqa: BLE001 - told where the client looks; trying again would end the same
-                store.put(bulk.id, **{field: FAILED})
+                store.put(bulk.id, **{field: MakingState.FAILED})
                 _log.exception("bulk_not_made_whole", bulk_id=bulk.id, work=work)
                 return
             now = store.find(bulk.id)
             if now is None or now.retries != bulk.retries:
                 # Rows were tried again meanwhile: what was made is not what the bulk is now.
                 continue
-            store.put(bulk.id, **{field: READY}, **made)
+            store.put(bulk.id, **{field: MakingState.READY}, **made)
             _log.info("bulk_made_whole", bulk_id=bulk.id, work=work, took_s=round(time.monotonic() - started_s, 3))

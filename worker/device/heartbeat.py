@@ -12,7 +12,7 @@ from typing import Any
 
 from stentor import log
 from stentor.devices.passes import added, sums_of
-from stentor.devices.registry import BUSY, SIZE_CLASSES, STARTING, TIME_CLASSES_S, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistry, DeviceState, DeviceStatus
 from stentor.errors import RedisUnavailable
 from worker.batching.forward_pass import ForwardPass
 from worker.batching.packing import padded_cost
@@ -81,7 +81,7 @@ class Heartbeat:
         self._status = DeviceStatus(
             id=device_id,
             pid=os.getpid(),
-            state=STARTING,
+            state=DeviceState.STARTING,
             models=models,
             started_at=now,
             seen_at=now,
@@ -110,7 +110,7 @@ class Heartbeat:
                 return
             if after.state != self._status.state:
                 now = time.time()
-                self._wakes = self._wakes or (after.state == BUSY and wakes(self._status, now))
+                self._wakes = self._wakes or (after.state == DeviceState.BUSY and wakes(self._status, now))
                 after = dataclasses.replace(after, state_at=now)
             self._status = after
         self._changed.set()

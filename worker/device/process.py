@@ -12,7 +12,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from stentor import log
-from stentor.devices.registry import BUSY, FAILED, IDLE, UNLOADED, DeviceRegistry, device_id
+from stentor.devices.registry import DeviceRegistry, DeviceState, device_id
 from stentor.doorbell import (
     BY_POLICY,
     IO_QUEUE,
@@ -125,7 +125,7 @@ class Device:
         self._heartbeat.start()
         self._guard.start()
         if self._is_to_stay_unloaded():
-            self._heartbeat.say(state=UNLOADED)
+            self._heartbeat.say(state=DeviceState.UNLOADED)
         else:
             self._load(self._residency.preferred)
             while not self._residency.resident and self._residency.preferred is not None and not self._stopping():
@@ -141,7 +141,7 @@ class Device:
         """
         if met:
             self._register_voices()
-        if self._ready.rows and self._heartbeat.status.state != BUSY:
+        if self._ready.rows and self._heartbeat.status.state != DeviceState.BUSY:
             self._go_on()
 
     def _register_voices(self) -> None:
@@ -158,7 +158,7 @@ class Device:
         while not self._stopping():
             try:
                 with redis_errors():
-                    return str(self._client.get(keys.wanted(self.id))) == UNLOADED
+                    return str(self._client.get(keys.wanted(self.id))) == DeviceState.UNLOADED
             except RedisUnavailable as exc:
                 if not told:
                     _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=RETRY_S)
@@ -176,7 +176,7 @@ class Device:
             _log.exception("model_not_loaded", model=model)
             self._failed(exc)
         else:
-            self._heartbeat.say(state=IDLE, error=None)
+            self._heartbeat.say(state=DeviceState.IDLE, error=None)
 
     def _leave_lightness(self) -> None:
         """Import beside the loading of a first model what its texts will need after their pass."""
@@ -194,11 +194,11 @@ class Device:
     def _begins(self) -> None:
         """There is something to speak. A doorbell behind which nothing waits leaves the device as idle as it was."""
         self._leave_lightness()
-        self._heartbeat.say(state=BUSY)
+        self._heartbeat.say(state=DeviceState.BUSY)
 
     def _failed(self, error: StentorError) -> None:
         """Say so; a device none of whose models can be loaded stops to listen, so that others hear the doorbell."""
-        self._heartbeat.say(state=FAILED, error=error.detail, models=self._residency.models)
+        self._heartbeat.say(state=DeviceState.FAILED, error=error.detail, models=self._residency.models)
         if self._residency.out:
             _log.error("device_out", device=self.id, reason=error.detail)
             self._app.control.cancel_consumer(SYNTHESIS_QUEUE, destination=[self._node])
@@ -214,7 +214,7 @@ class Device:
         return {
             status.model
             for status in self._registry.list()
-            if status.id != self.id and status.state == IDLE and status.model
+            if status.id != self.id and status.state == DeviceState.IDLE and status.model
         }
 
     def load(self, model: str | None = None) -> None:
@@ -235,14 +235,14 @@ class Device:
         reason = self._reason_to_stay(pid, spoke_at) if why == BY_POLICY else None
         with redis_errors():
             if reason is None:
-                self._client.set(keys.wanted(self.id), UNLOADED)
+                self._client.set(keys.wanted(self.id), DeviceState.UNLOADED)
             if reason is None and not self._residency.light:
                 _log.info("device_unloads", device=self.id, why=why)
                 self.stop()
                 return True
             self._client.delete(keys.ordered(self.id))
         if reason is None:
-            self._heartbeat.say(state=UNLOADED)
+            self._heartbeat.say(state=DeviceState.UNLOADED)
         _log.info("unload_declined", device=self.id, why=why, reason=reason or "nothing is loaded")
         return False
 
@@ -274,9 +274,9 @@ class Device:
             return True
         resident = next(iter(self._residency.resident), None)
         if resident or not self._residency.failing:
-            self._heartbeat.say(state=IDLE if resident else UNLOADED, error=None)
+            self._heartbeat.say(state=DeviceState.IDLE if resident else DeviceState.UNLOADED, error=None)
         else:
-            self._heartbeat.say(state=FAILED)
+            self._heartbeat.say(state=DeviceState.FAILED)
         _log.debug("drained", took_s=round(time.monotonic() - started, 3), left=left)
         if left:
             self._go_on()

@@ -7,7 +7,7 @@ from typing import Final
 import redis
 
 from stentor import log
-from stentor.devices.registry import BUSY, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.redis import keys
 
 _log = log.get(__name__)
@@ -20,7 +20,7 @@ KEPT, KEPT_S = 100, 60
 
 def wakes(before: DeviceStatus, now: float) -> bool:
     """Whether a device that begins to work now was idle before, or has just got its model."""
-    if before.state == BUSY:
+    if before.state == DeviceState.BUSY:
         return False
     fresh = before.spoke_at is None or (before.loaded_at is not None and before.spoke_at < before.loaded_at)
     return fresh or now - before.state_at > IDLE_S

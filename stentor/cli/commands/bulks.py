@@ -14,14 +14,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stentor.bulks.bulk import ENDED, BulkState
 from stentor.cli import exit_codes, output
 from stentor.cli.bulk_download import Download, download
 from stentor.cli.finding import find_api
 from stentor.cli.speech_options import speech_options
 from stentor.client import Client, Problem
 
-STATES = ("checking", "waiting", "running", "paused", "succeeded", "failed", "canceled")
-ENDED = frozenset({"succeeded", "failed", "canceled"})
 #: How long one request waits for the end, so that the bar moves.
 LOOK_EVERY_S = 1.0
 #: A wait is answered at once when the service allows none; it is not asked more often than this.
@@ -178,7 +177,7 @@ def _seconds(value: float | None) -> str | None:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice([str(state) for state in BulkState]), help="Only those in this state.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of results.")
 @_json
 @click.pass_context

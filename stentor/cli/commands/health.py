@@ -75,7 +75,7 @@ def _reasons(body: bytes) -> str:
 @_timeout
 def worker(device: str, timeout_s: float) -> None:
     """Ask Redis when this host's device was last heard of, and whether it works."""
-    from stentor.devices.registry import FAILED, GONE, DeviceRegistry, device_id  # noqa: PLC0415 - as said above
+    from stentor.devices.registry import DeviceRegistry, DeviceState, device_id  # noqa: PLC0415 - as said above
 
     with _redis(timeout_s) as (client, settings):
         wanted = device_id(settings.host, device)
@@ -83,9 +83,9 @@ def worker(device: str, timeout_s: float) -> None:
             status = DeviceRegistry(client, lease_s=settings.lease_s).get(wanted)
         except DeviceNotFound as exc:
             raise RoomSilent(f"the device {wanted} was never heard of") from exc
-    if status.state == GONE:
+    if status.state == DeviceState.GONE:
         raise RoomSilent(f"the device {wanted} has not been heard of for {settings.lease_s:g} s")
-    if status.state == FAILED:
+    if status.state == DeviceState.FAILED:
         raise RoomSilent(f"the device {wanted} has failed: {status.error}")
     click.echo(f"the device {wanted} is {status.state}")
 

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from api.app import create_app
 from stentor.bulks import bulk as bulks
 from stentor.bulks.bulk import Bulk
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.doorbell import Doorbell
 from stentor.errors import IdDuplicate, RedisUnavailable, StentorError
 from stentor.owners.access import KeyStore
@@ -155,7 +155,9 @@ def test_a_dry_run_of_a_good_file_answers_what_was_found(
     http: FlaskClient, client: redis.Redis, bench: BulkBench, checker: Callable[..., None]
 ) -> None:
     now = time.time()
-    device = DeviceStatus(id="h/cpu", pid=1, state=IDLE, started_at=now, seen_at=now, audio_s=600.0, busy_s=100.0)
+    device = DeviceStatus(
+        id="h/cpu", pid=1, state=DeviceState.IDLE, started_at=now, seen_at=now, audio_s=600.0, busy_s=100.0
+    )
     DeviceRegistry(client, lease_s=60).report(device)
     report = {"encoding": "gb18030", "estimated_audio_s": 12.0, "errors": []}
     checker(lambda bulk: bench.store.only_checked(bulk.id, {"rows": 3, "chars": 180, "report": report}))

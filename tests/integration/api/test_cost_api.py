@@ -9,7 +9,7 @@ import redis
 from flask.testing import FlaskClient
 
 from api.app import create_app
-from stentor.devices.registry import UNLOADED
+from stentor.devices.registry import DeviceState
 from stentor.jobs.job import JobState
 from stentor.owners.access import READ, KeyStore
 from stentor.settings import Settings
@@ -32,7 +32,7 @@ def device(client: redis.Redis, settings: Settings) -> Metered:
     made.spend(600, watts=60)
     made.set_clocks("low")
     made.spend(600, watts=30)
-    made.turn(UNLOADED, model=None)
+    made.turn(DeviceState.UNLOADED, model=None)
     made.spend(1200, watts=20)
     made.meter.flush()
     return made

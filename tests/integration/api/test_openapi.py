@@ -21,7 +21,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from api.app import create_app
 from api.http.openapi import SPEAKABLE
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.errors import RequestError
 from stentor.settings import Settings
 from stentor.text import clean
@@ -43,7 +43,7 @@ def url(client: redis.Redis, settings: Settings, make: Callable[..., Bench]) -> 
     """The API over HTTP, with a device that speaks tones and nobody who does io; so nobody should wait for that."""
     register_voice(client)
     now = time.time()
-    device = DeviceStatus(id="testhost/cpu", pid=1, state=IDLE, models=(TONE,), started_at=now, seen_at=now)
+    device = DeviceStatus(id="testhost/cpu", pid=1, state=DeviceState.IDLE, models=(TONE,), started_at=now, seen_at=now)
     DeviceRegistry(client, lease_s=600).report(device)
     # The tone of the longest text would take longer to encode than schemathesis waits.
     app = create_app(

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from stentor.cli.commands.devices import COLUMNS, Span, _row
 from stentor.devices.overrides import OverrideStore
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.doorbell import device_queue
 from stentor.redis import keys
 from tests.support.speech.factories import TONE
@@ -27,7 +27,7 @@ def device(client: redis.Redis) -> DeviceStatus:
     """A device that reported just now."""
     now = time.time()
     status = DeviceStatus(
-        id=DEVICE, pid=7, state=IDLE, models=(TONE,), model=TONE, started_at=now, seen_at=now,
+        id=DEVICE, pid=7, state=DeviceState.IDLE, models=(TONE,), model=TONE, started_at=now, seen_at=now,
         loaded_at=1_800_000_000.0, load_s=1.5, spoke_at=1_800_000_001.25, gpu="GPU-1",
     )  # fmt: skip
     DeviceRegistry(client, lease_s=60).report(status)

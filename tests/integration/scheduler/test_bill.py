@@ -16,7 +16,7 @@ from api.cost.report import report
 from scheduler.bill.meter import FLUSH_EVERY_S, Meter
 from scheduler.plan import Clocks
 from stentor.bill import ADDED, OVERTAKEN, THERE, BillStore, Charge
-from stentor.devices.registry import BUSY, GONE, IDLE, STARTING, UNLOADED
+from stentor.devices.registry import DeviceState
 from stentor.errors import RedisUnavailable
 from stentor.redis import keys
 from stentor.redis.client import connect
@@ -52,11 +52,11 @@ def test_time_and_energy_go_to_the_state_that_the_device_is_in(device: Metered) 
     device.spend(10, watts=60)
     device.set_clocks("low")
     device.spend(20, watts=30)
-    device.turn(UNLOADED, model=None)
+    device.turn(DeviceState.UNLOADED, model=None)
     device.spend(5, watts=20)
     device.set_clocks("normal")
     device.spend(4, watts=25)
-    device.turn(STARTING)
+    device.turn(DeviceState.STARTING)
     device.spend(3, watts=80)
     bill = charged(device)
     assert seconds(bill) == {"idle": 10, "idle_low": 20, "starting": 3, "unloaded": 4, "unloaded_low": 5}
@@ -78,7 +78,7 @@ def test_a_long_pass_that_is_told_at_its_end_was_busy_from_its_beginning(device:
 
 def test_while_a_pass_runs_its_time_is_on_no_bill(device: Metered) -> None:
     device.spend(5, watts=60)
-    device.turn(BUSY)
+    device.turn(DeviceState.BUSY)
     device.spend(20, watts=300)
     assert seconds(charged(device)) == {"idle": 5}
 
@@ -86,8 +86,8 @@ def test_while_a_pass_runs_its_time_is_on_no_bill(device: Metered) -> None:
 def test_passes_one_after_the_other_leave_no_gap_between_them(device: Metered) -> None:
     device.spend(2.5, watts=60)
     for _ in range(4):
-        device.speak([50], took_s=3.2, watts=300, then=BUSY)
-    device.turn(IDLE)
+        device.speak([50], took_s=3.2, watts=300, then=DeviceState.BUSY)
+    device.turn(DeviceState.IDLE)
     device.spend(5, watts=60)
     bill = charged(device)
     assert seconds(bill) == {"busy": 12.8, "idle": 7.5}
@@ -119,7 +119,14 @@ def test_a_process_that_took_anothers_place_counts_from_nought(device: Metered) 
     device.speak([40], took_s=2, watts=300)
     device.spend(1, watts=60)
     device.status = dataclasses.replace(
-        device.status, pid=2, started_at=device.now, state=IDLE, state_at=device.now, batches=1, busy_s=0.5, audio_s=3.0
+        device.status,
+        pid=2,
+        started_at=device.now,
+        state=DeviceState.IDLE,
+        state_at=device.now,
+        batches=1,
+        busy_s=0.5,
+        audio_s=3.0,
     )
     device.spend(1, watts=60)
     bill = charged(device)
@@ -127,10 +134,10 @@ def test_a_process_that_took_anothers_place_counts_from_nought(device: Metered) 
 
 
 def test_what_a_process_did_that_died_in_a_pass_is_unknown(device: Metered) -> None:
-    device.turn(BUSY)
+    device.turn(DeviceState.BUSY)
     device.spend(8, watts=300)
     device.status = dataclasses.replace(
-        device.status, pid=2, started_at=device.now, state=STARTING, state_at=device.now, model=None
+        device.status, pid=2, started_at=device.now, state=DeviceState.STARTING, state_at=device.now, model=None
     )
     device.spend(2, watts=80)
     bill = charged(device)
@@ -139,23 +146,23 @@ def test_what_a_process_did_that_died_in_a_pass_is_unknown(device: Metered) -> N
 
 
 def test_a_woken_device_is_starting_until_it_has_spoken(device: Metered) -> None:
-    device.turn(UNLOADED, model=None, spoke_at=AT)
+    device.turn(DeviceState.UNLOADED, model=None, spoke_at=AT)
     device.spend(10, watts=25)
-    device.turn(BUSY)
+    device.turn(DeviceState.BUSY)
     device.spend(6, watts=80)
     device.speak([50], took_s=2, watts=300)
-    device.turn(IDLE, model="m")
+    device.turn(DeviceState.IDLE, model="m")
     device.spend(3, watts=60)
     assert seconds(charged(device)) == {"busy": 2, "idle": 3, "starting": 6, "unloaded": 10}
 
 
 def test_a_model_that_is_loaded_before_its_text_comes_is_starting(device: Metered) -> None:
     """So it is before a window ends: the device is still called unloaded."""
-    device.turn(UNLOADED, model=None)
+    device.turn(DeviceState.UNLOADED, model=None)
     device.spend(10, watts=25)
-    device.turn(UNLOADED, loading_at=device.now)
+    device.turn(DeviceState.UNLOADED, loading_at=device.now)
     device.spend(6.5, watts=80)
-    device.turn(IDLE, model="m", loading_at=None, loaded_at=device.now)
+    device.turn(DeviceState.IDLE, model="m", loading_at=None, loaded_at=device.now)
     device.spend(3.5, watts=60)
     assert seconds(charged(device)) == {"idle": 3.5, "starting": 6.5, "unloaded": 10}
 
@@ -185,7 +192,7 @@ def test_a_scheduler_that_starts_anew_counts_from_where_the_last_one_was(device:
 
 def test_a_scheduler_that_starts_anew_in_a_pass_knows_when_it_began(device: Metered) -> None:
     device.spend(5, watts=60)
-    device.turn(BUSY)
+    device.turn(DeviceState.BUSY)
     device.spend(10, watts=300)
     charged(device)
     device.meter = Meter(device.client, device.settings)
@@ -218,9 +225,9 @@ def test_after_a_scheduler_was_down_for_long_a_new_process_is_billed_from_its_st
 
 def test_a_device_that_is_gone_is_not_billed(device: Metered) -> None:
     device.spend(10, watts=60)
-    device.turn(GONE)
+    device.turn(DeviceState.GONE)
     device.spend(50, watts=60)
-    device.turn(IDLE)
+    device.turn(DeviceState.IDLE)
     device.spend(10, watts=60)
     assert seconds(charged(device)) == {"idle": 19}
 
@@ -428,10 +435,10 @@ def test_clocks_that_are_set_in_a_tick_count_from_that_tick_on(device: Metered) 
 
 
 def test_a_model_that_comes_for_a_text_ends_the_loading_when_it_comes(device: Metered) -> None:
-    device.turn(BUSY, model=None)
+    device.turn(DeviceState.BUSY, model=None)
     device.spend(1, watts=60)
-    device.turn(BUSY, model="m", loaded_at=AT + 1.25)
+    device.turn(DeviceState.BUSY, model="m", loaded_at=AT + 1.25)
     device.spend(1, watts=60)
-    device.turn(IDLE)
+    device.turn(DeviceState.IDLE)
     device.spend(1, watts=60)
     assert seconds(charged(device)) == {"starting": 1.25, "idle": 1.75}

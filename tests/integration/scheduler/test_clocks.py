@@ -21,7 +21,7 @@ from scheduler.clocks.restorer import ClockRestorer
 from scheduler.contexts import Contexts
 from scheduler.plan import Clocks, Want
 from stentor.devices.clocks import ClocksBoard
-from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.errors import RedisUnavailable
 from stentor.redis import keys
 from stentor.redis.client import connect
@@ -51,7 +51,7 @@ def keeper(client: redis.Redis, settings: Settings, gpus: StubGpus) -> Iterator[
 
 def a_device(device: str = "cuda:0", gpu: str | None = A, *, pid: int = 4_000_000, **fields: Any) -> DeviceStatus:
     """A device of this host, whose process is nobody's real one."""
-    told = {"state": IDLE, "model": "joe", "started_at": NOON, "seen_at": NOON, **fields}
+    told = {"state": DeviceState.IDLE, "model": "joe", "started_at": NOON, "seen_at": NOON, **fields}
     return DeviceStatus(id=f"testhost/{device}", gpu=gpu, pid=pid, **told)
 
 
@@ -187,7 +187,7 @@ def test_a_device_that_left_the_gpu_leaves_normal_clocks(keeper: ClockKeeper, gp
 
 
 def test_devices_of_other_hosts_are_theirs(keeper: ClockKeeper, gpus: StubGpus) -> None:
-    other = DeviceStatus(id="elsewhere/cuda:0", pid=1, state=IDLE, gpu=A, started_at=NOON, seen_at=NOON)
+    other = DeviceStatus(id="elsewhere/cuda:0", pid=1, state=DeviceState.IDLE, gpu=A, started_at=NOON, seen_at=NOON)
     keeper.look([other], NOON)
     keeper.act({other.id: a_want("low")}, NOON)
     assert (keeper.views(), words(gpus)) == ({}, [])
@@ -214,7 +214,7 @@ def test_a_device_in_a_container_is_known_by_its_number_in_there(tmp_path: Path)
 
 def test_processes_that_cannot_be_seen_are_ours_as_far_as_devices_go(tmp_path: Path) -> None:
     contexts = Contexts(tmp_path)
-    loaded, light = a_device(pid=15), a_device("cuda:1", pid=16, state=UNLOADED, model=None)
+    loaded, light = a_device(pid=15), a_device("cuda:1", pid=16, state=DeviceState.UNLOADED, model=None)
     contexts.note([loaded, light])
     assert contexts.foreign({9015}, [loaded, light]) == set()
     assert contexts.foreign({9015, 9016}, [loaded, light]) == {9015, 9016}
@@ -226,7 +226,7 @@ def test_a_context_that_an_unloaded_device_left_is_told(
 ) -> None:
     gpus.context(A, 4_000_000, is_virtual=True)
     tick(keeper, "normal")
-    light = a_device(pid=4_000_001, state=UNLOADED, model=None)
+    light = a_device(pid=4_000_001, state=DeviceState.UNLOADED, model=None)
     tick(keeper, "normal", light, now=NOON + 1)
     tick(keeper, "normal", light, now=NOON + 11)
     board = ClocksBoard(client)
@@ -426,11 +426,13 @@ def test_pods_of_a_node_have_one_keeper_that_tells_their_gpus_apart(
 ) -> None:
     """In Kubernetes each pod is a host, sees one GPU alone, and calls it ``cuda:0``."""
     first, second = (
-        DeviceStatus(id=f"worker-{n}/cuda:0", gpu=gpu, pid=n, node="gpu-7", state=IDLE, started_at=NOON, seen_at=NOON)
+        DeviceStatus(
+            id=f"worker-{n}/cuda:0", gpu=gpu, pid=n, node="gpu-7", state=DeviceState.IDLE, started_at=NOON, seen_at=NOON
+        )
         for n, gpu in enumerate((A, B))
     )
     elsewhere = DeviceStatus(
-        id="worker-2/cuda:0", gpu="GPU-c", pid=9, node="gpu-8", state=IDLE, started_at=NOON, seen_at=NOON
+        id="worker-2/cuda:0", gpu="GPU-c", pid=9, node="gpu-8", state=DeviceState.IDLE, started_at=NOON, seen_at=NOON
     )
     pod = settings.model_copy(update={"host": "scheduler-x7k2p", "node": "gpu-7"})
     with contextlib.closing(ClockKeeper(client, pod)) as keeper:
@@ -541,6 +543,6 @@ def test_after_a_silence_the_scheduler_knows_that_its_restorer_has_acted(
 
 def test_a_batch_on_a_busy_device_finds_normal_clocks(keeper: ClockKeeper, gpus: StubGpus) -> None:
     tick(keeper, "low")
-    busy = a_device(state=BUSY)
+    busy = a_device(state=DeviceState.BUSY)
     tick(keeper, "normal", busy, now=NOON + 1)
     assert gpus.locks(A) == (0, 0)

@@ -17,7 +17,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceStatus
 from stentor.local.servers.ports import chosen_port
 from stentor.redis.client import connect
 from tests.conftest import register_voice
@@ -73,7 +73,7 @@ class Watched:
 
     def report(self, **fields: object) -> None:
         now = time.time()
-        status = DeviceStatus(id=DEVICE, pid=1, state=IDLE, model=TONE, started_at=now, seen_at=now, **fields)  # type: ignore[arg-type]
+        status = DeviceStatus(id=DEVICE, pid=1, state="idle", model=TONE, started_at=now, seen_at=now, **fields)  # type: ignore[arg-type]
         DeviceRegistry(self.client, lease_s=60).report(status)
 
 

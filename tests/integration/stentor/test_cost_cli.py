@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from api.app import create_app
 from stentor.cli.main import cli
-from stentor.devices.registry import UNLOADED
+from stentor.devices.registry import DeviceState
 from stentor.owners.access import READ, KeyStore
 from stentor.settings import Settings
 from tests.integration.api.test_openapi import QuietHandler
@@ -49,7 +49,7 @@ def billed(client: redis.Redis, settings: Settings) -> None:
     gpu = Metered(client, settings, at=MIDNIGHT.timestamp())
     gpu.tick()
     gpu.spend(1800, watts=60, tick_s=5)
-    gpu.turn(UNLOADED, model=None)
+    gpu.turn(DeviceState.UNLOADED, model=None)
     gpu.spend(1800, watts=20, tick_s=5)
     gpu.meter.flush()
     cpu = Metered(client, settings, at=MIDNIGHT.timestamp(), device="testhost/cpu")

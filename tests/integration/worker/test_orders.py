@@ -14,7 +14,7 @@ from scheduler.plan import Plan, Want
 from scheduler.residency.orders import Orders, rings_needed
 from scheduler.waiting import claimable
 from stentor.devices.overrides import RESIDENT
-from stentor.devices.registry import BUSY, FAILED, GONE, IDLE, STARTING, UNLOADED, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.doorbell import LOAD, SYNTHESIS_QUEUE, UNLOAD, Doorbell, create_celery, device_queue
 from stentor.errors import RedisUnavailable
 from stentor.jobs.lanes import Lane, LaneState
@@ -29,8 +29,8 @@ from worker.device.holds import HoldWatcher
 NOW = 1_800_000_000.0
 
 
-def a_status(name: str = "testhost/cpu", *, state: str = IDLE, **fields: Any) -> DeviceStatus:
-    model = None if state == UNLOADED else TONE
+def a_status(name: str = "testhost/cpu", *, state: str = DeviceState.IDLE, **fields: Any) -> DeviceStatus:
+    model = None if state == DeviceState.UNLOADED else TONE
     given = {"pid": 7, "models": (TONE,), "model": model, "started_at": NOW - 99, "seen_at": NOW, **fields}
     return DeviceStatus(id=name, state=state, **given)
 
@@ -82,7 +82,7 @@ def one(orders: Callable[[], Orders]) -> Orders:
 
 def test_an_idle_device_is_told_to_unload_once(client: redis.Redis, one: Orders, token: int) -> None:
     for _ in range(3):
-        one.act(a_plan(UNLOADED), [a_status()], token, NOW)
+        one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
     assert sent(client) == [UNLOAD]
 
 
@@ -91,7 +91,7 @@ def test_two_schedulers_that_take_turns_at_leading_tell_a_device_once(
 ) -> None:
     leaders = [Leader(client, "one"), Leader(client, "two")]
     for leader in leaders * 2:
-        orders().act(a_plan(UNLOADED), [a_status()], leader.token(), NOW)
+        orders().act(a_plan(DeviceState.UNLOADED), [a_status()], leader.token(), NOW)
         leader.resign()
     assert sent(client) == [UNLOAD]
 
@@ -102,51 +102,53 @@ def test_a_scheduler_that_no_longer_leads_orders_nothing_holds_nothing_and_ends_
     bulk = frozenset({"bulk"})
     orders().act(a_plan(None, held=bulk), [a_status()], token, NOW)
     for late in (token - 1, None):
-        orders().act(a_plan(UNLOADED), [a_status()], late, NOW)
-        orders().act(a_plan(UNLOADED, held=frozenset({"standard"})), [a_status()], late, NOW)
+        orders().act(a_plan(DeviceState.UNLOADED), [a_status()], late, NOW)
+        orders().act(a_plan(DeviceState.UNLOADED, held=frozenset({"standard"})), [a_status()], late, NOW)
     assert sent(client) == []
     assert client.smembers(keys.HELD) == {"bulk"}
 
 
-@pytest.mark.parametrize("state", [BUSY, STARTING, FAILED, GONE, UNLOADED])
+@pytest.mark.parametrize(
+    "state", [DeviceState.BUSY, DeviceState.STARTING, DeviceState.FAILED, DeviceState.GONE, DeviceState.UNLOADED]
+)
 def test_only_an_idle_device_is_told_to_unload(client: redis.Redis, one: Orders, token: int, state: str) -> None:
-    one.act(a_plan(UNLOADED), [a_status(state=state)], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED), [a_status(state=state)], token, NOW)
     assert sent(client) == []
 
 
 def test_a_device_that_has_spoken_since_is_told_anew(client: redis.Redis, one: Orders, token: int) -> None:
     for spoke_at in (None, NOW, NOW, NOW + 60):
-        one.act(a_plan(UNLOADED), [a_status(spoke_at=spoke_at)], token, NOW)
+        one.act(a_plan(DeviceState.UNLOADED), [a_status(spoke_at=spoke_at)], token, NOW)
     assert sent(client) == [UNLOAD] * 3
 
 
 def test_an_order_whose_message_is_lost_is_given_again(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
     assert 50_000 < client.pttl(keys.ordered("testhost/cpu")) <= 60_000
     client.delete(keys.ordered("testhost/cpu"))
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
     assert sent(client) == [UNLOAD] * 2
 
 
 def test_an_unloaded_device_is_told_to_load_once_and_one_that_speaks_is_left_alone(
     client: redis.Redis, one: Orders, token: int
 ) -> None:
-    for state in (UNLOADED, UNLOADED, BUSY, IDLE):
+    for state in (DeviceState.UNLOADED, DeviceState.UNLOADED, DeviceState.BUSY, DeviceState.IDLE):
         one.act(a_plan(RESIDENT), [a_status(state=state)], token, NOW)
     assert sent(client) == [LOAD]
     assert rung(client) == 0
 
 
 def test_a_device_is_left_as_it_is_when_nothing_is_wanted_of_it(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(None), [a_status(), a_status(state=UNLOADED)], token, NOW)
-    one.act(a_plan(UNLOADED, "another/cpu"), [a_status()], token, NOW)
+    one.act(a_plan(None), [a_status(), a_status(state=DeviceState.UNLOADED)], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED, "another/cpu"), [a_status()], token, NOW)
     assert sent(client) == []
 
 
 def test_for_work_that_waits_the_doorbell_rings_instead_of_an_order_to_load(
     client: redis.Redis, one: Orders, token: int
 ) -> None:
-    one.act(a_plan(RESIDENT, lanes=[waiting()]), [a_status(state=UNLOADED)], token, NOW)
+    one.act(a_plan(RESIDENT, lanes=[waiting()]), [a_status(state=DeviceState.UNLOADED)], token, NOW)
     assert sent(client) == []
     assert sent(client, SYNTHESIS_QUEUE) == ["stentor.synthesize"]
 
@@ -154,7 +156,7 @@ def test_for_work_that_waits_the_doorbell_rings_instead_of_an_order_to_load(
 def test_no_more_doorbells_ring_than_devices_can_hear(client: redis.Redis, one: Orders, token: int) -> None:
     names = ["one/cpu", "two/cpu", "three/cpu"]
     client.sadd(keys.DEVICES, *names)
-    asleep = [a_status(name, state=UNLOADED) for name in names]
+    asleep = [a_status(name, state=DeviceState.UNLOADED) for name in names]
     for _ in range(3):
         one.act(a_plan(RESIDENT, *names, lanes=[waiting(oldest_wait_s=9)]), asleep, token, NOW)
     assert rung(client) == 3
@@ -164,7 +166,7 @@ def test_of_many_devices_some_are_told_each_tick(client: redis.Redis, one: Order
     names = [f"gpu-{number}/cuda:0" for number in range(40)]
     counts = []
     for _ in range(3):
-        one.act(a_plan(UNLOADED, *names), [a_status(name) for name in names], token, NOW)
+        one.act(a_plan(DeviceState.UNLOADED, *names), [a_status(name) for name in names], token, NOW)
         counts.append(sum(len(sent(client, device_queue(name))) for name in names))
     assert counts == [32, 40, 40]
 
@@ -183,11 +185,14 @@ def test_what_is_held_stays_so_only_while_a_scheduler_says_so(client: redis.Redi
 def test_no_more_devices_are_woken_than_texts_wait_and_those_that_load_already_count() -> None:
     names = [f"testhost/cuda:{number}" for number in range(8)]
     plan = a_plan(RESIDENT, *names, lanes=[waiting("interactive")])  # three texts
-    asleep = [a_status(name, state=UNLOADED) for name in names]
-    loading = [a_status(name, state=UNLOADED, loading_at=NOW) for name in names[:2]]
+    asleep = [a_status(name, state=DeviceState.UNLOADED) for name in names]
+    loading = [a_status(name, state=DeviceState.UNLOADED, loading_at=NOW) for name in names[:2]]
     assert rings_needed(plan.wants, asleep, plan.waiting) == 3
     assert rings_needed(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
-    assert rings_needed(plan.wants, [*loading, a_status(names[2], state=BUSY, loading_at=NOW)], plan.waiting) == 0
+    assert (
+        rings_needed(plan.wants, [*loading, a_status(names[2], state=DeviceState.BUSY, loading_at=NOW)], plan.waiting)
+        == 0
+    )
     assert rings_needed(plan.wants, asleep[:2], plan.waiting) == 2
     assert rings_needed(plan.wants, asleep, {}) == 0
 
@@ -219,7 +224,11 @@ def test_when_a_hold_ends_the_doorbell_rings_for_every_live_device(
 ) -> None:
     names = ["one/cpu", "two/cpu", "gone/cpu"]
     client.sadd(keys.DEVICES, *names)
-    devices = [a_status("one/cpu"), a_status("two/cpu", state=UNLOADED), a_status("gone/cpu", state=GONE)]
+    devices = [
+        a_status("one/cpu"),
+        a_status("two/cpu", state=DeviceState.UNLOADED),
+        a_status("gone/cpu", state=DeviceState.GONE),
+    ]
     held = [waiting("bulk", oldest_wait_s=1, held=True)]
     one.act(a_plan(None, *names, held=frozenset({"bulk"}), lanes=held), devices, token, NOW)
     assert rung(client) == 0
@@ -231,7 +240,7 @@ def test_when_a_hold_ends_the_doorbell_rings_for_every_live_device(
 def test_held_work_is_no_reason_to_ring_and_none_against_loading(client: redis.Redis, one: Orders, token: int) -> None:
     late = waiting("bulk", oldest_wait_s=700)
     plan = a_plan(RESIDENT, held=frozenset({"bulk"}), lanes=[late])
-    one.act(plan, [a_status(state=UNLOADED)], token, NOW)
+    one.act(plan, [a_status(state=DeviceState.UNLOADED)], token, NOW)
     assert rung(client) == 0
     assert sent(client) == [LOAD]
 
@@ -248,14 +257,14 @@ def test_for_texts_whose_models_are_being_loaded_nobody_else_is_woken(
     client: redis.Redis, one: Orders, token: int, loading: int, rings: int
 ) -> None:
     """Three texts wait."""
-    asleep = a_status("testhost/cuda:9", state=UNLOADED)
-    busy = [a_status(f"testhost/cuda:{n}", state=UNLOADED, loading_at=NOW - 20) for n in range(loading)]
+    asleep = a_status("testhost/cuda:9", state=DeviceState.UNLOADED)
+    busy = [a_status(f"testhost/cuda:{n}", state=DeviceState.UNLOADED, loading_at=NOW - 20) for n in range(loading)]
     one.act(a_plan(None, lanes=[waiting(oldest_wait_s=20)]), [*busy, asleep], token, NOW)
     assert rung(client) == rings
 
 
 def test_the_policys_words_are_shown_while_a_scheduler_is_there(client: redis.Redis, one: Orders, token: int) -> None:
-    one.act(a_plan(UNLOADED), [a_status()], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
     shown = json.loads(client.hget(keys.WANTS, "testhost/cpu") or "")
     assert shown == {
         "residency": "unloaded", "residency_reason": "a window", "clocks": None, "clocks_reason": "no GPU",
@@ -308,5 +317,5 @@ def test_an_order_says_which_process_was_seen_and_when_it_spoke_last(
     registry = DeviceRegistry(client, lease_s=60)
     registry.report(a_status(spoke_at=NOW + 0.1234567))
     (seen,) = registry.list(NOW)
-    one.act(a_plan(UNLOADED), [seen], token, NOW)
+    one.act(a_plan(DeviceState.UNLOADED), [seen], token, NOW)
     assert client.get(keys.ordered("testhost/cpu")) == f"stentor.unload 7 {NOW + 0.1234567!r}"

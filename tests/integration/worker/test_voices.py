@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from stentor.devices.registry import IDLE, DeviceRegistry, DeviceStatus
+from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.redis import keys
 from stentor.voices.voice import Voice
 from worker.device.voices import register_voices
@@ -16,7 +16,7 @@ def voice(name: str) -> Voice:
 
 def test_a_voice_that_no_device_has_any_more_is_forgotten(client: redis.Redis) -> None:
     devices = DeviceRegistry(client, lease_s=60)
-    devices.report(DeviceStatus(id="b/cpu", pid=1, state=IDLE, models=("ann",), started_at=0, seen_at=0))
+    devices.report(DeviceStatus(id="b/cpu", pid=1, state=DeviceState.IDLE, models=("ann",), started_at=0, seen_at=0))
     register_voices(
         client, devices, [voice("ann"), voice("joe"), voice("many:one"), voice("many:two")], device_id="a/cpu"
     )

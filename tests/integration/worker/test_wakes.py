@@ -6,7 +6,7 @@ import threading
 
 import redis
 
-from stentor.devices.registry import BUSY, IDLE, DeviceRegistry
+from stentor.devices.registry import DeviceRegistry, DeviceState
 from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import Settings
@@ -56,11 +56,11 @@ def test_the_batch_does_not_wait_for_the_telling(client: redis.Redis, settings: 
         woke=woke,
     )
     heartbeat.start()
-    heartbeat.say(state=IDLE)
-    heartbeat.say(state=BUSY)
+    heartbeat.say(state=DeviceState.IDLE)
+    heartbeat.say(state=DeviceState.BUSY)
     assert told.wait(30)
-    heartbeat.say(state=IDLE, model="joe")
+    heartbeat.say(state=DeviceState.IDLE, model="joe")
     assert heartbeat.status.model == "joe"
-    assert seen == [BUSY], "the scheduler that is told looks at once, and must find it busy"
+    assert seen == [DeviceState.BUSY], "the scheduler that is told looks at once, and must find it busy"
     may_go_on.set()
-    eventually(lambda: registry.get(DEVICE).state == IDLE)
+    eventually(lambda: registry.get(DEVICE).state == DeviceState.IDLE)

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from stentor.client.types import JobJson
-from stentor.devices.registry import BUSY, IDLE, DeviceRegistry, device_id
+from stentor.devices.registry import DeviceRegistry, DeviceState, device_id
 from stentor.jobs.job import PRIORITIES
 from stentor.jobs.store import Backlog
 from stentor.redis import keys
@@ -148,7 +148,11 @@ class Cycles:
     def _with_model(self) -> int:
         """The process that has the model; 0 if none has."""
         (seen,) = self._registry.list()
-        return seen.pid if seen.state in {IDLE, BUSY} and seen.model and psutil.pid_exists(seen.pid) else 0
+        return (
+            seen.pid
+            if seen.state in {DeviceState.IDLE, DeviceState.BUSY} and seen.model and psutil.pid_exists(seen.pid)
+            else 0
+        )
 
     def look(self) -> int:
         """How many jobs have been settled; has to be asked before the stream forgets what it holds."""

@@ -11,7 +11,7 @@ from scheduler.bill.meter import Meter
 from scheduler.plan import Clocks
 from stentor.devices.nvml import Reading
 from stentor.devices.passes import added, sums_of
-from stentor.devices.registry import BUSY, IDLE, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.settings import Settings
 
 GPU = "GPU-0"
@@ -45,7 +45,7 @@ class Metered:
         self.energy_j: float | None = 1000.0
         self.clocks = Clocks(state="normal", since=at)
         self.status = DeviceStatus(
-            id=device, pid=1, state=IDLE, model="m", started_at=at, seen_at=at, state_at=at, loaded_at=at
+            id=device, pid=1, state=DeviceState.IDLE, model="m", started_at=at, seen_at=at, state_at=at, loaded_at=at
         )
 
     def tick(self) -> None:
@@ -73,10 +73,10 @@ class Metered:
         self.clocks = Clocks(state=state, since=self.now)
 
     def speak(
-        self, costs: Sequence[int], took_s: float, watts: float, *, tick_s: float = 1.0, then: str = IDLE
+        self, costs: Sequence[int], took_s: float, watts: float, *, tick_s: float = 1.0, then: str = DeviceState.IDLE
     ) -> None:
         """One pass of that many seconds, told when it ends; ``then`` is the device's state after it."""
-        self.turn(BUSY)
+        self.turn(DeviceState.BUSY)
         whole = int(took_s / tick_s) * tick_s
         self.spend(whole, watts, tick_s=tick_s)
         # The pass ends between two ticks.

@@ -20,7 +20,7 @@ from scheduler.metrics.system import SystemLog, gpu_fields
 from scheduler.plan import Clocks, Plan
 from stentor import log
 from stentor.devices.nvml import Reading
-from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.jobs.lanes import Lane, LaneState
 from stentor.settings import Settings
 from tests.support.stacks.stack import eventually
@@ -50,7 +50,7 @@ def a_reading(**known: Any) -> Reading:
 
 
 def a_status(device: str = "a/cuda:0", **fields: Any) -> DeviceStatus:
-    return DeviceStatus(id=device, pid=1, started_at=0.0, seen_at=0.0, **{"state": IDLE, **fields})
+    return DeviceStatus(id=device, pid=1, started_at=0.0, seen_at=0.0, **{"state": DeviceState.IDLE, **fields})
 
 
 def a_snapshot(**fields: Any) -> Snapshot:
@@ -168,10 +168,10 @@ def test_lanes_are_summed_over_their_length_classes() -> None:
 def test_devices_are_counted_by_state_and_their_passes_are_histograms() -> None:
     statuses = [
         a_status(
-            state=BUSY, model="joe", rows=70, sizes=(2, 0, 1, 0, 0, 0, 2, 0, 0), busy_s=3.5,
+            state=DeviceState.BUSY, model="joe", rows=70, sizes=(2, 0, 1, 0, 0, 0, 2, 0, 0), busy_s=3.5,
             times=(0, 3, 0, 0, 1, 1, 0, 0, 0, 0), cost=900.0, padded_cost=1200.0, audio_s=60.5,
         ),
-        a_status("a/cuda:1", state=UNLOADED),
+        a_status("a/cuda:1", state=DeviceState.UNLOADED),
     ]  # fmt: skip
     found = shown(a_snapshot(statuses=statuses))
     assert {key[1]: value for key, value in found.items() if key[0] == "stentor_devices"} == {

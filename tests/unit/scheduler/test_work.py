@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scheduler.metrics.work import seconds_of_work
-from stentor.devices.registry import GONE, IDLE, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.jobs.lanes import Lane, LaneState
 
 SUMS = (1.0,) * 11
@@ -18,7 +18,7 @@ def waiting(texts: int, model: str = "joe", priority: str = "bulk", length: int 
 
 
 def device(*models: str, **fields: Any) -> DeviceStatus:
-    filled = {"id": "a/cuda:0", "pid": 1, "state": IDLE, "started_at": 0.0, "seen_at": 0.0, **fields}
+    filled = {"id": "a/cuda:0", "pid": 1, "state": DeviceState.IDLE, "started_at": 0.0, "seen_at": 0.0, **fields}
     return DeviceStatus(**filled, sums=dict.fromkeys(models, SUMS))
 
 
@@ -44,7 +44,7 @@ def test_without_any_device_what_waits_counts_as_spoken_in_real_time() -> None:
 
 
 def test_the_speed_of_devices_that_were_taken_away_is_remembered() -> None:
-    gone = device("joe", state=GONE, audio_s=400.0, busy_s=10.0)
+    gone = device("joe", state=DeviceState.GONE, audio_s=400.0, busy_s=10.0)
     assert seconds_of_work([waiting(15)], [gone, device(id="a/cuda:1")]) == {("joe", "bulk"): 0.4}
 
 

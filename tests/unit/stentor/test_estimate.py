@@ -8,7 +8,7 @@ import pytest
 
 from stentor.bulks import estimate
 from stentor.bulks.bulk import Bulk
-from stentor.devices.registry import BUSY, GONE, UNLOADED, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.jobs.lanes import Lane, LaneState
 
 
@@ -17,7 +17,9 @@ def a_bulk(**fields: Any) -> Bulk:
 
 
 def a_device(**fields: Any) -> DeviceStatus:
-    return DeviceStatus(**{"id": "h/cpu", "pid": 1, "state": BUSY, "started_at": 0.0, "seen_at": 0.0, **fields})
+    return DeviceStatus(
+        **{"id": "h/cpu", "pid": 1, "state": DeviceState.BUSY, "started_at": 0.0, "seen_at": 0.0, **fields}
+    )
 
 
 def a_lane(length: int, waiting: int) -> LaneState:
@@ -37,8 +39,8 @@ def test_what_waits_counts_by_its_length_class() -> None:
 def test_the_speed_is_that_of_the_live_devices_that_have_spoken() -> None:
     devices = [
         a_device(audio_s=100.0, busy_s=10.0),
-        a_device(audio_s=60.0, busy_s=20.0, state=UNLOADED),
-        a_device(audio_s=900.0, busy_s=1.0, state=GONE),
+        a_device(audio_s=60.0, busy_s=20.0, state=DeviceState.UNLOADED),
+        a_device(audio_s=900.0, busy_s=1.0, state=DeviceState.GONE),
         a_device(),
     ]
     assert estimate.speed_of(devices) == 13.0

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from stentor.devices.registry import BUSY, IDLE, UNLOADED, DeviceStatus
+from stentor.devices.registry import DeviceState, DeviceStatus
 from worker.device.wakes import wakes
 
 
 @pytest.mark.parametrize(
     ("before", "answer"),
     [
-        ({"state": IDLE, "state_at": 100.0, "spoke_at": 100.0}, True),
-        ({"state": IDLE, "state_at": 109.5, "spoke_at": 109.5}, False),
-        ({"state": BUSY, "state_at": 100.0, "spoke_at": 100.0}, False),
-        ({"state": UNLOADED, "state_at": 109.5}, True),
-        ({"state": IDLE, "state_at": 109.5, "loaded_at": 109.5}, True),
-        ({"state": IDLE, "state_at": 109.5, "loaded_at": 109.5, "spoke_at": 90.0}, True),
-        ({"state": IDLE, "state_at": 109.5, "loaded_at": 90.0, "spoke_at": 109.5}, False),
+        ({"state": DeviceState.IDLE, "state_at": 100.0, "spoke_at": 100.0}, True),
+        ({"state": DeviceState.IDLE, "state_at": 109.5, "spoke_at": 109.5}, False),
+        ({"state": DeviceState.BUSY, "state_at": 100.0, "spoke_at": 100.0}, False),
+        ({"state": DeviceState.UNLOADED, "state_at": 109.5}, True),
+        ({"state": DeviceState.IDLE, "state_at": 109.5, "loaded_at": 109.5}, True),
+        ({"state": DeviceState.IDLE, "state_at": 109.5, "loaded_at": 109.5, "spoke_at": 90.0}, True),
+        ({"state": DeviceState.IDLE, "state_at": 109.5, "loaded_at": 90.0, "spoke_at": 109.5}, False),
     ],
 )
 def test_it_wakes_after_idling_and_after_a_load(before: dict[str, Any], answer: bool) -> None:

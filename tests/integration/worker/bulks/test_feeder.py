@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from stentor.bulks import bulk as bulks
-from stentor.bulks.bulk import Bulk
+from stentor.bulks.bulk import Bulk, BulkState
 from stentor.redis import keys
 from stentor.settings import Settings
 from stentor.voices.directory import VoiceDirectory
@@ -226,7 +226,7 @@ def test_a_feeder_that_stood_still_adds_nothing_to_what_another_has_done(scene: 
     scene.through(bulk)
     before = scene.client.hgetall(keys.bulk(bulk.id))
     late = Chunks(scene.client, scene.settings, scene.bulks.storage, VoiceDirectory(scene.client))
-    assert late.open(dataclasses.replace(bulk, state="running"), 0) is False
+    assert late.open(dataclasses.replace(bulk, state=BulkState.RUNNING), 0) is False
     late.put_into_lanes(bulk, 0, 0, 10)
     late.take_out(bulk, 0, for_good=False)
     scene.bench.run()

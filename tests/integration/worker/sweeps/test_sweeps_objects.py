@@ -10,7 +10,7 @@ import redis
 from ulid import ULID
 
 from stentor.bulks import bulk as bulks
-from stentor.bulks.bulk import Bulk
+from stentor.bulks.bulk import Bulk, BulkState
 from stentor.bulks.store import BulkStore
 from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.lanes import Lane
@@ -75,7 +75,7 @@ def test_audio_goes_when_no_job_can_lead_to_it(client: redis.Redis, apart: Setti
 
 def test_audio_of_a_bulk_stays_as_long_as_the_bulk(client: redis.Redis, apart: Settings, bucket: Storage) -> None:
     store = BulkStore(client, retention_s=apart.retention_s)
-    there = store.create(Bulk(id=bulks.new_id(), owner="acme", state="paused"))
+    there = store.create(Bulk(id=bulks.new_id(), owner="acme", state=BulkState.PAUSED))
     gone = bulks.new_id()
     kept, lost = audio_of(bulks.job_id(there.id, 7)), audio_of(bulks.job_id(gone, 7))
     put(bucket, kept, lost)
@@ -90,7 +90,7 @@ def test_audio_that_rows_of_a_long_bulk_were_given_stays_with_it(
     client: redis.Redis, apart: Settings, bucket: Storage
 ) -> None:
     store = BulkStore(client, retention_s=apart.retention_s)
-    there = store.create(Bulk(id=bulks.new_id(), owner="acme", state="paused", cached=1))
+    there = store.create(Bulk(id=bulks.new_id(), owner="acme", state=BulkState.PAUSED, cached=1))
     put(bucket, audio_of("job_1"))
     objects_swept(client, apart, bucket, later_s=30 * DAY_S)
     assert names(bucket) == [audio_of("job_1")]
@@ -141,7 +141,7 @@ def test_files_of_a_bulk_that_is_gone_go_unless_they_are_new(
 ) -> None:
     store = BulkStore(client, retention_s=apart.retention_s)
     there, gone, young = an_id(days_ago=20), an_id(days_ago=20), an_id(days_ago=0)
-    store.create(Bulk(id=there, owner="acme", state="succeeded"))
+    store.create(Bulk(id=there, owner="acme", state=BulkState.SUCCEEDED))
     files = [
         f"{bulks.prefix(one)}{name}" for one in (there, gone, young) for name in ("source", "rows/000000.jsonl.gz")
     ]

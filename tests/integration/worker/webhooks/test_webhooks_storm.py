@@ -17,7 +17,7 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from stentor.bulks.bulk import Bulk
+from stentor.bulks.bulk import Bulk, BulkState
 from stentor.bulks.store import BulkStore
 from stentor.jobs.job import new_id
 from stentor.jobs.records import job_items
@@ -316,7 +316,9 @@ def test_progress_and_end_of_a_bulk_are_told_to_who_wants_them(client: redis.Red
         endpoint(store, hears.url)
         store.add(Endpoint(id=new_endpoint_id(), owner="acme", url=chose.url, events=("bulk.progress",)))
         bulk = bulks.create(
-            Bulk(id="bulk_1", owner="acme", state="running", rows=10, succeeded=4, settled=4, webhook_url=own.url)
+            Bulk(
+                id="bulk_1", owner="acme", state=BulkState.RUNNING, rows=10, succeeded=4, settled=4, webhook_url=own.url
+            )
         )
         client.xadd(keys.OUTBOX, {"type": "bulk.progress", "id": bulk.id, "owner": "acme"})
         eventually(lambda: chose.received)
