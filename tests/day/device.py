@@ -1,8 +1,8 @@
 """A device in virtual time: claims, packs and settles as a worker does, and takes as long as a simulated L4 would.
 
 What decides is the worker's own: ``Claimer`` with its choice of lanes, ``ReadyQueue`` with its packing, ``Claims`` with
-its scripts, ``counted``. What is played here is the process, its GPU and what Celery would bring: every act that takes
-time is an event, due at a moment.
+its scripts, ``count_pass``. What is played here is the process, its GPU and what Celery would bring: every act that
+takes time is an event, due at a moment.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ from worker.claiming.claimer import Claimer
 from worker.claiming.claims import Claims
 from worker.claiming.ready_queue import ReadyQueue
 from worker.device.drain import AHEAD
-from worker.device.heartbeat import BEATS_PER_LEASE, counted
+from worker.device.heartbeat import BEATS_PER_LEASE
 from worker.device.residency import Residency
-from worker.device.wakes import tell as tell_wake
-from worker.device.wakes import wakes
+from worker.device.status import count_pass
+from worker.device.wakes import report_wake, wakes
 from worker.engines.contract import Engine, Speech
 from worker.engines.simulated.engine import SimulatedEngine
 from worker.engines.simulated.gpus import Gpu
-from worker.finishing.finisher import Finisher
 
 #: Ids of the processes that act for the device, one after the other, begin here: far above those of this machine.
 FIRST_PID = 4_000_000
@@ -98,12 +97,6 @@ class _MustLoad(Exception):
     """There is something to speak, and its model is not on the device."""
 
 
-class _Nobody:
-    """Stands for the finisher: what is spoken here is settled at once."""
-
-    held: tuple[ClaimedJob, ...] = ()
-
-
 class Device:
     """One device. ``due`` is when ``go_on`` is to be called next, in virtual seconds since the epoch."""
 
@@ -139,10 +132,10 @@ class Device:
             backlog,
             self._claims,
             cast("Residency", self._room),
-            self._ready,
-            cast("Finisher", _Nobody()),
             self._budgets,
             crash_report=None,
+            # What is spoken here is settled at once, so nothing is being finished.
+            in_progress=lambda: self._ready.jobs,
             elsewhere=tuple,
         )
         self._next: Callable[[float], None] = self.hear
@@ -280,20 +273,24 @@ class Device:
     def _claim(self, now: float, *, ahead: int) -> bool:
         """Whether there is something in hand; if the model must come first, it is sent for."""
         try:
-            self._claimer.top_up(ahead=ahead)
+            result = self._claimer.claim(self._ready, ahead=ahead)
         except _MustLoad:
             self._wake(now)
             self._load(now)
             return False
-        if self._ready.rows and self.status.state != DeviceState.BUSY:
+        if result.failure:
+            raise result.failure
+        for prepared in result.prepared:
+            self._ready.add(prepared)
+        if self._ready and self.status.state != DeviceState.BUSY:
             self._wake(now)
-        return bool(self._ready.rows)
+        return bool(self._ready)
 
     def _wake(self, now: float) -> None:
         was = self.status
         self._say(now, state=DeviceState.BUSY)
         if was.state != DeviceState.BUSY and wakes(was, now):
-            tell_wake(self._client, self.id, self.status.machine)
+            report_wake(self._client, self.id, self.status.machine)
 
     def _begin(self, now: float) -> None:
         """The next pass, of what is in hand and what has come since; idle if there is nothing."""
@@ -324,11 +321,12 @@ class Device:
             took_s=took_s,
             out_of_memory=False,
         )
-        self.status = counted(self.status, done, now=now)
+        self.status = count_pass(self.status, done, now=now)
         self._budgets.went_well(self._engine.info, max(costs) * len(costs))
         for row in self._passing:
             row.claimed.device_s += took_s / sum(costs) * row.utterance.cost
-            if row.claimed.take(row.at, _SILENCE, batch):
+            row.claimed.record_answer(row.at, _SILENCE, batch)
+            if row.claimed.is_complete:
                 self._settle(now, row.claimed)
         self._say(now)
         if now - self._drained_since >= self._settings.drain_s:
@@ -359,7 +357,7 @@ class Device:
         if self._claims.settle(claimed.claim, Outcome(state=JobState.SUCCEEDED, fields=fields)):
             self.record.settled.append(job.id)
             self.record.waited_s[job.id] = now - job.created_at
-        self._ready.drop(claimed)
+        self._ready.remove(claimed)
 
     # --- reports
 

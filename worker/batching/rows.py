@@ -1,9 +1,10 @@
-"""Rows: the segments of claimed jobs on their way through a device, and the jobs they add up to."""
+"""The claimed jobs of a device, and their segments as rows of a batch."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Sequence
 
 from stentor import log
 from stentor.errors import CloningUnsupported, EngineFailed, ModelUnavailable, SynthesisError, TextUnspeakable
@@ -21,10 +22,10 @@ OTHER_SEED = 0x9E3779B9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchRef:
-    """The forward pass that a row was spoken in."""
+    """The forward pass that spoke a row."""
 
     id: str
-    #: Rows in the pass.
+    #: Number of rows in the pass.
     size: int
     #: Share of the pass's cost that was padding, 0..1.
     padding: float
@@ -32,23 +33,24 @@ class BatchRef:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """One segment of a job in hand, ready for a forward pass."""
+    """One segment of a claimed job, ready for a forward pass."""
 
     claimed: ClaimedJob
+    #: Position of the segment in its job.
     at: int
     utterance: Utterance
     #: When its job was claimed, in the seconds of ``time.monotonic``.
     claimed_at: float
-    #: 0 for what counts as ``interactive``.
+    #: 0 for rows that count as ``interactive``.
     rank: int
-    #: Goes into a forward pass of its own: it may have ended a process, or was spoken badly in company.
+    #: Gets a forward pass of its own: its job may have ended a process, or its audio was bad in a shared pass.
     alone: bool = False
-    #: 1 for the first take; a segment whose audio is no speech is taken once more.
+    #: 1 for the first take. A segment whose audio is not speech gets one more.
     take: int = 1
 
 
 class ClaimedJob:
-    """A claimed job, its segments, and the answers that have come in. Safe for threads."""
+    """A claimed job with its segments and the answers so far. Safe for threads."""
 
     def __init__(self, claim: Claim, texts: list[str], sample_rate_hz: int) -> None:
         self.claim = claim
@@ -56,7 +58,7 @@ class ClaimedJob:
         self.sample_rate_hz = sample_rate_hz
         self.answers: list[Speech | SynthesisError | None] = [None] * len(texts)
         self.batch: BatchRef | None = None
-        #: Time of the device that its rows took: their share, by cost, of the passes that spoke them.
+        #: Device time of its rows: their share, by cost, of the passes that spoke them.
         self.device_s = 0.0
         #: Claims of equal jobs, which get the same outcome.
         self._followers: list[Claim] = []
@@ -69,22 +71,26 @@ class ClaimedJob:
         """The job as it was claimed."""
         return self.claim.job
 
-    def take(self, at: int, answer: Speech | SynthesisError, batch: BatchRef | None) -> bool:
-        """Whether the answer to segment ``at`` was the last one that was missing."""
-        with self._lock:
-            self.answers[at] = answer
-            self.batch = batch or self.batch
-            self._missing -= 1
-            return self._missing == 0
-
     @property
     def claims(self) -> list[Claim]:
         """Its own claim and those of its followers."""
         with self._lock:
             return [self.claim, *self._followers]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every segment has its answer."""
+        return self._missing == 0
+
+    def record_answer(self, at: int, answer: Speech | SynthesisError, batch: BatchRef | None) -> None:
+        """Keep the answer to segment ``at``, and the pass that gave it."""
+        with self._lock:
+            self.answers[at] = answer
+            self.batch = batch or self.batch
+            self._missing -= 1
+
     def renew(self, claim: Claim) -> bool:
-        """Whether this is a later claim of a job that is in here; it takes the place of the one that is void now."""
+        """Replace the void claim of this job or of a follower by a later one; False if it is a claim of another job."""
         with self._lock:
             if claim.job.id == self.claim.job.id:
                 self.claim = claim
@@ -95,22 +101,24 @@ class ClaimedJob:
                     return True
             return False
 
-    def follow(self, claim: Claim) -> bool:
-        """Whether an equal job gets this one's outcome: it is not too late for that."""
+    def add_follower(self, claim: Claim) -> bool:
+        """Let an equal job get this one's outcome; False if it is too late for that."""
         with self._lock:
             if self._open:
                 self._followers.append(claim)
             return self._open
 
     def close(self) -> list[Claim]:
-        """Its followers; from now on there are no more."""
+        """Accept no more followers, and return those that it has."""
         with self._lock:
             self._open = False
             return list(self._followers)
 
     @property
     def error(self) -> SynthesisError | None:
-        """Why the job fails, if it does: its first error; a piece with nothing to say is none beside others."""
+        """The error with which the job fails, if any: its first one. A segment with nothing to say fails a job only if
+        all other segments fail too.
+        """
         errors = [answer for answer in self.answers if isinstance(answer, SynthesisError)]
         grave = [error for error in errors if not isinstance(error, TextUnspeakable)]
         if grave:
@@ -118,21 +126,33 @@ class ClaimedJob:
         return errors[0] if len(errors) == len(self.answers) else None
 
 
-def another_take(row: BatchRow, engine: Engine) -> BatchRow:
-    """The same segment with another seed, alone.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedJob:
+    """A claimed job and its rows; without rows it needs no forward pass, because every segment has its answer."""
+
+    claimed: ClaimedJob
+    rows: Sequence[BatchRow]
+
+
+def next_take(row: BatchRow, engine: Engine) -> BatchRow:
+    """The same segment with another seed, for a pass of its own.
 
     Raises:
-        SynthesisError: the engine does not take it a second time.
+        SynthesisError: the engine refuses the segment this time.
     """
     segment = row.utterance.segment
     other = segment.with_seed(segment.speech.seed + OTHER_SEED)
     return dataclasses.replace(row, utterance=engine.prepare(other), alone=True, take=row.take + 1)
 
 
-def parcel_of(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> tuple[ClaimedJob, list[BatchRow]]:
-    """A claimed job cut into segments and prepared; a segment that cannot be spoken has its answer already."""
+def prepare_job(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> PreparedJob:
+    """A claimed job, cut into segments and prepared. A segment that cannot be spoken has its answer already.
+
+    Raises:
+        ModelUnavailable, CloningUnsupported: the model here does not have the voice, or cannot speak with it.
+    """
     job = claim.job
-    voice = _voice(job, engine)
+    voice = _find_voice(job, engine)
     claimed = ClaimedJob(claim, split(job.text, engine.info.segment_chars), engine.info.sample_rate_hz)
     rows: list[BatchRow] = []
     for at, text in enumerate(claimed.texts):
@@ -140,10 +160,10 @@ def parcel_of(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> 
         try:
             utterance = engine.prepare(segment)
         except SynthesisError as exc:
-            claimed.take(at, exc, None)
-        except Exception as exc:  # noqa: BLE001 - the door to engines: whatever goes wrong there has one name here
+            claimed.record_answer(at, exc, None)
+        except Exception as exc:  # noqa: BLE001 - the door to engines: every other failure there is EngineFailed
             _log.exception("prepare_failed", job_id=job.id)
-            claimed.take(at, EngineFailed(f"the engine cannot prepare this text: {exc!r}"), None)
+            claimed.record_answer(at, EngineFailed(f"The engine cannot prepare this text: {exc!r}"), None)
         else:
             rows.append(
                 BatchRow(
@@ -155,24 +175,19 @@ def parcel_of(claim: Claim, engine: Engine, *, claimed_at: float, rank: int) -> 
                     alone=claim.suspect,
                 )
             )
-    return claimed, rows
+    return PreparedJob(claimed=claimed, rows=rows)
 
 
-def _voice(job: Job, engine: Engine) -> Voice:
-    """What the job speaks with: a voice of the model, or a recording.
-
-    Raises:
-        ModelUnavailable, CloningUnsupported: the model here does not have it, or cannot speak with it.
-    """
+def _find_voice(job: Job, engine: Engine) -> Voice:
     if job.recording is not None:
-        return _cloned(job, engine.info)
+        return _recorded_voice(job, engine.info)
     for voice in engine.voices:
         if voice.name == job.speech.voice:
             return voice
-    raise ModelUnavailable(f"model {job.model!r} no longer has a voice {job.speech.voice!r}")
+    raise ModelUnavailable(f"Model {job.model!r} no longer has a voice {job.speech.voice!r}.")
 
 
-def _cloned(job: Job, info: EngineInfo) -> Voice:
+def _recorded_voice(job: Job, info: EngineInfo) -> Voice:
     if not info.cloning:
         raise CloningUnsupported(
             f"The voice {job.speech.voice!r} is a recording. The model {job.model!r} cannot clone."

@@ -1,4 +1,4 @@
-"""Held work, watched: when nothing is held any more, the doorbell rings, whether a scheduler is there or not."""
+"""The hold watcher: rings the doorbell when nothing is held any more, even if no scheduler runs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from stentor.redis.client import redis_errors
 
 _log = log.get(__name__)
 
-#: So long after the hold ought to have expired it is looked at, in seconds.
+#: How long after the expected end of a hold it is looked at, in seconds.
 LATE_S = 0.1
 #: Pause before a Redis that does not answer is asked again, in seconds.
 RETRY_S = 1.0
 
 
 class HoldWatcher:
-    """Rings for work that a device has met and that was held.
+    """Rings for held work that a device has found.
 
-    A scheduler rings when it ends a hold. One that was killed does not: then the hold expires, and nobody else knows
-    that something waits for that.
+    A scheduler rings when it ends a hold. A scheduler that was killed does not: its hold expires, and without this
+    watcher no process would notice that something waits.
     """
 
     def __init__(self, client: redis.Redis, ring: Callable[[], None]) -> None:
@@ -34,13 +34,13 @@ class HoldWatcher:
         self._lock = threading.Lock()
         self._watching = False
 
-    def start(self) -> None:
-        """Watch, in a thread of its own, until nothing is held, and ring then."""
+    def watch(self) -> None:
+        """Watch, in a thread of its own, until nothing is held, and then ring."""
         with self._lock:
             if self._watching:
                 return
             self._watching = True
-        threading.Thread(target=self._run, name="held", daemon=True).start()
+        threading.Thread(target=self._run, name="holds", daemon=True).start()
 
     def _run(self) -> None:
         while (left_s := self._left_s()) is not None:
@@ -51,7 +51,7 @@ class HoldWatcher:
         self._ring()
 
     def _left_s(self) -> float | None:
-        """How long the hold is good for unless it is renewed; None when there is none."""
+        """Seconds until the hold ends unless it is renewed; None if nothing is held."""
         try:
             with redis_errors():
                 left_ms = int(self._client.pttl(keys.HELD))

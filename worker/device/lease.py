@@ -47,28 +47,30 @@ class LeaseHolder:
     machine: str
 
     @classmethod
-    def me(cls) -> LeaseHolder:
+    def this_process(cls) -> LeaseHolder:
         """This process."""
         pid = os.getpid()
-        return cls(token=uuid.uuid4().hex, pid=pid, started=_started(pid), space=_space(), machine=socket.gethostname())
+        return cls(
+            token=uuid.uuid4().hex, pid=pid, started=_start_of(pid), space=_pid_space(), machine=socket.gethostname()
+        )
 
     def is_dead(self) -> bool:
         """Whether it is known to have ended. Only a process in the same container can know."""
-        here = _space()
-        return bool(here) and self.space == here and _started(self.pid) != self.started
+        here = _pid_space()
+        return bool(here) and self.space == here and _start_of(self.pid) != self.started
 
 
 class DeviceLease:
     """This worker's lease of a device."""
 
-    def __init__(self, client: redis.Redis, device_id: str, *, lost: Callable[[], None]) -> None:
-        """``lost`` is called, from a thread, when another worker has taken the device over."""
+    def __init__(self, client: redis.Redis, device_id: str, *, on_lost: Callable[[], None]) -> None:
+        """``on_lost`` is called, from a thread, when another worker has taken the device over."""
         self._device = device_id
-        self._lease = Lease(client, keys.acts(device_id), lease_s=LEASE_S, token=to_json(LeaseHolder.me()))
-        self._lost = lost
+        self._lease = Lease(client, keys.acts(device_id), lease_s=LEASE_S, token=to_json(LeaseHolder.this_process()))
+        self._on_lost = on_lost
         self._renewal = Renewal(self._renew, every_s=RENEW_EVERY_S, key=self._lease.key)
 
-    def begin(self) -> None:
+    def acquire(self) -> None:
         """Acquire the lease as soon as an earlier holder is silent, and keep it from then on.
 
         Raises:
@@ -80,7 +82,7 @@ class DeviceLease:
             _log.warning("started_without_redis", reason=str(exc))
         self._renewal.start()
 
-    def end(self) -> None:
+    def release(self) -> None:
         """Release the lease for the next worker."""
         self._renewal.stop(LEASE_S)
         with contextlib.suppress(RedisUnavailable):
@@ -92,7 +94,7 @@ class DeviceLease:
             if _parse_holder(holder).is_dead():
                 self._lease.hold(replace=holder)
             elif time.monotonic() > until_s:
-                raise self._taken(holder)
+                raise self._taken_by(holder)
             else:
                 time.sleep(LOOK_EVERY_S)
 
@@ -100,16 +102,16 @@ class DeviceLease:
         holder = self._lease.hold()
         if holder == self._lease.token:
             return True
-        error = self._taken(holder)
+        error = self._taken_by(holder)
         _log.error(error.code, device=self._device, reason=error.detail)
-        self._lost()
+        self._on_lost()
         return False
 
-    def _taken(self, who: str) -> DeviceTaken:
-        other = _parse_holder(who)
+    def _taken_by(self, holder: str) -> DeviceTaken:
+        other = _parse_holder(holder)
         return DeviceTaken(
-            f"the device {self._device!r} is taken: process {other.pid} on {other.machine!r} acts for it and is alive; "
-            "give each worker a STENTOR_HOST of its own, or another --device"
+            f"The device {self._device!r} is taken: process {other.pid} on {other.machine!r} runs it and is alive. "
+            "Give each worker its own STENTOR_HOST, or another --device."
         )
 
 
@@ -117,18 +119,18 @@ def _parse_holder(who: str) -> LeaseHolder:
     return from_json(LeaseHolder, who)
 
 
-def _started(pid: int) -> str:
+def _start_of(pid: int) -> str:
     """When a process was started, field 22 of ``/proc/<pid>/stat``; empty if it has ended."""
     with contextlib.suppress(OSError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        # One that nobody has waited for yet does nothing any more.
+        # A zombie has ended, although its parent has not waited for it yet.
         return "" if fields[0] == "Z" else fields[19]
     return ""
 
 
-def _space() -> str:
-    """Where process ids mean what they mean here; empty where that cannot be told."""
+def _pid_space() -> str:
+    """The machine's boot and the container in which process ids are valid; empty if that is unknown."""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - it is no path that is read
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - not a path that is opened
     return ""

@@ -1,4 +1,4 @@
-"""Residency: which models are on the device of this process, bringing one there, and making room for it."""
+"""Residency: which models are on the device of this process; it loads them and makes room for them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from worker.process.heap import trim
 _log = log.get(__name__)
 
 BYTES_PER_GB = 1_000_000_000
-#: A model that could not be loaded so often is left to other devices until this process is replaced.
+#: After this number of failed loads a model is left to other devices until this process is replaced.
 MAX_FAILURES = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """That a model came onto the device."""
+    """When a model was loaded, and how long that took."""
 
     #: Seconds since the epoch.
     at: float
@@ -35,7 +35,7 @@ class Loaded:
 
 
 class Residency:
-    """The engines of one device. Leaving it is the end of the process, so that all of its memory goes with it."""
+    """The engines of one device. To free all of its memory, the process has to end."""
 
     def __init__(
         self,
@@ -43,24 +43,26 @@ class Residency:
         device: str,
         *,
         resident: Callable[[], int] = resident_bytes,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[Residency], None] = lambda _: None,
+        before_first_load: Callable[[], None] = lambda: None,
     ) -> None:
-        """``changed`` is called when a model has come or gone, and when loading one begins and ends."""
+        """``on_change`` is called when a model was loaded or unloaded, and when loading one begins and ends."""
         self.memory_limit_bytes = round(settings.device_memory_gb * BYTES_PER_GB) if settings.device_memory_gb else None
-        #: The GPU's UUID; None where there is none, or NVML does not tell.
-        self.gpu = _gpu(device)
+        #: The GPU's UUID; None without a GPU, or if NVML does not report it.
+        self.gpu = _gpu_uuid(device)
         self._device = _pin(device)
         self._default = settings.default_voice.partition(":")[0]
         self._resident_bytes = resident
-        self._changed = changed
+        self._on_change = on_change
+        self._before_first_load = before_first_load
         self.engines = find_engines(settings)
         self._failures: Counter[str] = Counter()
-        #: The one that was used last comes last.
+        #: The model that was used last comes last.
         self._resident: dict[str, Engine] = {}
         self._loaded: dict[str, Loaded] = {}
-        #: Since when a model is being loaded, seconds since the epoch; None when none is.
+        #: Since when a model is being loaded, in seconds since the epoch; None while no model is.
         self.loading_at: float | None = None
-        #: Whether this process is as light as one can be: no model, and none of the libraries that models need.
+        #: Whether this process is as light as possible: no model, and no library that models need.
         self.light = True
 
     @property
@@ -70,55 +72,55 @@ class Residency:
 
     @property
     def out(self) -> bool:
-        """Whether all models of this device have failed too often, so that it had better leave all work to others."""
+        """Whether all models of this device have failed too often, so that it should leave all work to others."""
         return bool(self.engines) and not self.models
 
     @property
     def failing(self) -> bool:
-        """Whether a model could not be loaded the last time that it was tried."""
+        """Whether a model could not be loaded at the last attempt."""
         return bool(self._failures)
 
     def forgive(self) -> None:
-        """Try all models again: somebody says that they can be loaded now."""
+        """Try all models again, by order of a person or of the scheduler."""
         self._failures.clear()
 
     @property
     def resident(self) -> tuple[str, ...]:
-        """Models that are on the device, the one used last first."""
+        """Models that are on the device, the last used one first."""
         return tuple(reversed(self._resident))
 
     def loaded(self, model: str | None) -> Loaded | None:
-        """When a model came here; None for one that is not here."""
+        """When a model was loaded; None if it is not on the device."""
         return self._loaded[model] if model in self._resident else None
 
     @property
     def preferred(self) -> str | None:
-        """The model to have on the device before anybody asks."""
+        """The model to load before any text needs one."""
         return self._default if self._default in self.models else next(iter(self.models), None)
 
     def engine(self, model: str) -> Engine:
-        """The engine of that model, on the device; it is loaded if it is not there yet.
+        """The engine of that model; the model is loaded if it is not on the device yet.
 
         Raises:
             ModelUnavailable: no engine here has the model.
-            EngineFailed: it has, but the model cannot be loaded.
+            EngineFailed: the model cannot be loaded.
         """
         if model not in self.engines:
-            raise ModelUnavailable(f"no engine on this device has model {model!r}; it has {', '.join(self.models)}")
+            raise ModelUnavailable(f"No engine on this device has model {model!r}. Models: {', '.join(self.models)}.")
         if model not in self._resident:
             self._make_room(self.engines[model])
             self.loading_at = time.time()
-            self._changed()
+            self._on_change(self)
             try:
                 self._load(model, self.engines[model])
             finally:
                 self.loading_at = None
-                self._changed()
+                self._on_change(self)
         self._resident[model] = self._resident.pop(model)
         return self._resident[model]
 
     def has_room(self, model: str) -> bool:
-        """Whether that model is on the device, or fits beside those that are."""
+        """Whether that model is on the device, or fits next to the models that are."""
         return model in self._resident or self._fits(self.engines[model])
 
     def _fits(self, engine: Engine) -> bool:
@@ -126,19 +128,21 @@ class Residency:
         return not self._resident or limit is None or engine.info.memory_bytes + self._taken_bytes() <= limit
 
     def _make_room(self, engine: Engine) -> None:
-        """Take models off the device, the one unused for longest first, until this one fits under the cap."""
+        """Unload models, the longest unused one first, until this one fits under the memory limit."""
         while not self._fits(engine):
             oldest = next(iter(self._resident))
             self._resident.pop(oldest).unload()
             trim()
             _log.info("model_unloaded", model=oldest, device=self._device, reason="room for another")
-            self._changed()
+            self._on_change(self)
 
     def _taken_bytes(self) -> int:
         return sum(engine.info.memory_bytes for engine in self._resident.values())
 
     def _load(self, model: str, engine: Engine) -> None:
         started = time.monotonic()
+        if self.light:
+            self._before_first_load()
         self.light = False
         try:
             engine.load(self._device, self.memory_limit_bytes)
@@ -146,10 +150,10 @@ class Residency:
                 warm_up(engine)
             trim()
             self._check_resident()
-        except Exception as exc:  # the door to engines: whatever goes wrong there has one name here
+        except Exception as exc:  # the door to engines: every failure there is EngineFailed
             self._failures[model] += 1
             engine.unload()
-            raise EngineFailed(f"model {model!r} cannot be loaded on {self._device}: {exc}") from exc
+            raise EngineFailed(f"Model {model!r} cannot be loaded on {self._device}: {exc}") from exc
         del self._failures[model]
         self._resident[model] = engine
         took_s = round(time.monotonic() - started, 3)
@@ -157,29 +161,32 @@ class Residency:
         _log.info("model_loaded", model=model, device=self._device, took_s=took_s)
 
     def _check_resident(self) -> None:
-        """On a CPU nothing else enforces the cap; a process beyond it before it spoke would be replaced for ever."""
+        """Refuse a model that is too large for the limit, which nothing else enforces on a CPU.
+
+        A process that exceeds it before it speaks would be replaced for ever.
+        """
         limit = self.memory_limit_bytes
         if limit is not None and self._device == "cpu" and (seen := self._resident_bytes()) > limit:
-            raise EngineFailed(f"with it the process holds {seen} bytes; STENTOR_DEVICE_MEMORY_GB allows {limit}")
+            raise EngineFailed(f"the process then holds {seen} bytes; STENTOR_DEVICE_MEMORY_GB allows {limit}.")
 
 
 def _pin(device: str) -> str:
     """The device's name within this process: of several GPUs a process sees only its own.
 
-    Must come before any CUDA library is loaded, for that is when ``CUDA_VISIBLE_DEVICES`` is read.
+    Must run before any CUDA library is loaded, because that reads ``CUDA_VISIBLE_DEVICES``.
     """
     if not device.startswith("cuda:"):
         return device
-    # "-1" shows it none: better no GPU than one that whoever set the variable kept from it.
+    # "-1" hides all GPUs: better no GPU than one that the variable's value excludes.
     os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpu(device, os.environ) or "-1"
     # So that CUDA numbers GPUs as NVML does.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    # A context does not keep the clocks up by itself then: https://www.nvidia.com/en-us/drivers/details/257493/.
-    # Drivers before 580.105.08 do not know it, and take no harm.
+    # With it, a context does not keep the clocks up: https://www.nvidia.com/en-us/drivers/details/257493/.
+    # Drivers before 580.105.08 ignore it.
     os.environ.setdefault("CUDA_DISABLE_PERF_BOOST", "1")
     return "cuda:0"
 
 
-def _gpu(device: str) -> str | None:
+def _gpu_uuid(device: str) -> str | None:
     gpu = visible_gpu(device, os.environ) if device.startswith("cuda:") else None
     return uuid_of(gpu) if gpu is not None else None

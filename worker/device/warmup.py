@@ -1,4 +1,4 @@
-"""Warm-up: one batch as large as any that will come, so that memory runs out at the start and not at noon."""
+"""Warm-up: one batch as large as any that will come, so that a lack of memory shows at the start and not at noon."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from worker.engines.contract import Engine, Segment
 
 _log = log.get(__name__)
 
-#: A text of which there is enough to say in any language that is written with these letters.
+#: A text that voices of every language that is written in Latin letters can speak at length.
 TEXT = "One, two, three, four, five, six, seven, eight, nine, ten. "
-#: So small a share of the engine's budget is not worth a device.
+#: A device that has memory for only a smaller share of the engine's budget is not worth using.
 SMALLEST = 1 / 16
 
 
 def warm_up(engine: Engine) -> int:
-    """Speak a batch that costs the whole budget, or half, or a quarter; the padded cost that went well.
+    """Speak a batch that costs the whole budget, or half, or a quarter ..., and return the padded cost that fitted.
 
     Raises:
         EngineFailed: not even a sixteenth of the budget fits into memory, or the model does not speak.
@@ -33,6 +33,8 @@ def warm_up(engine: Engine) -> int:
             continue
         errors = [answer for answer in answers if isinstance(answer, SynthesisError)]
         if errors:
-            raise EngineFailed(f"the warm-up batch failed: {errors[0]}") from errors[0]
+            raise EngineFailed(f"The warm-up batch failed: {errors[0]}") from errors[0]
         return count * row.cost
-    raise EngineFailed(f"not even a batch of {cost * 2} of {budget} units fits into the memory of this device")
+    raise EngineFailed(
+        f"Not even a batch of cost {cost * 2} (the budget is {budget}) fits into the memory of this device."
+    )

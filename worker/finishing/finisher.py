@@ -1,4 +1,4 @@
-"""From answers to an outcome: join, check, encode, store, settle. Runs beside the next forward pass."""
+"""From answers to an outcome: join, encode, upload, settle. Runs during the next forward pass."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_exponential,
+)
 
 from stentor import log
 from stentor.errors import RedisUnavailable, StorageUnavailable, SynthesisError
@@ -28,21 +36,20 @@ _log = log.get(__name__)
 
 T = TypeVar("T")
 
-
-class Abandoned(Exception):
-    """The device stops before this job has its outcome; it stays pending for the next process."""
-
-
-#: Jobs that are encoded, stored and settled at the same time. They mostly wait for S3 and Redis.
-STORE_THREADS = 4
-#: Audio that may wait to be stored. When S3 is away the device stops at this, and memory stays bounded.
+#: Jobs that are encoded, uploaded and settled at the same time. They mostly wait for S3 and Redis.
+UPLOAD_THREADS = 4
+#: Maximum size of audio that waits for its upload. While S3 is away the device stops here, so memory stays bounded.
 UNSTORED_BYTES = 256 * 2**20
-#: First and longest pause between two tries to reach S3 or Redis, in seconds.
+#: First and longest pause between two attempts to reach S3 or Redis, in seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
+class Abandoned(Exception):
+    """The device stops before this job has its outcome; the job stays pending for the next process."""
+
+
 class Finisher:
-    """Turns spoken claimed_jobs into settled jobs, several at a time, and bounds the audio that waits for it."""
+    """Turns spoken jobs into settled jobs, several at a time, and bounds the audio that waits for this."""
 
     def __init__(
         self,
@@ -53,49 +60,44 @@ class Finisher:
         loudness_lufs: float | None,
         discard: Callable[[str, str], None],
     ) -> None:
-        """``discard`` is called with id and key of a job whose audio was stored but whose claim was void."""
+        """``discard`` is called with id and key of a job whose audio was uploaded but whose claim was void."""
         self._claims = claims
         self._storage = storage
         self._storage_retry_s = storage_retry_s
         self._loudness_lufs = loudness_lufs
         self._discard = discard
-        self._pool = ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="finish")
+        self._pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="finish")
         self._changed = threading.Condition()
         self._unstored_bytes = 0
-        self._held: set[ClaimedJob] = set()
+        self._jobs: set[ClaimedJob] = set()
         self._abandoned = threading.Event()
 
     @property
-    def held(self) -> list[ClaimedJob]:
-        """Parcels that were handed in and have no outcome yet."""
+    def jobs(self) -> list[ClaimedJob]:
+        """Jobs that are being finished and have no outcome yet."""
         with self._changed:
-            return list(self._held)
+            return list(self._jobs)
 
-    @property
-    def claims(self) -> list[Claim]:
-        """Their claims, and those of jobs that follow them."""
-        return [claim for claimed in self.held for claim in claimed.claims]
-
-    def hand_in(self, claimed: ClaimedJob) -> Future[None]:
-        """Finish a claimed in the background; returns at once."""
+    def start(self, claimed: ClaimedJob) -> Future[None]:
+        """Finish a job in the background; returns at once."""
         size = sum(answer.samples.nbytes for answer in claimed.answers if isinstance(answer, Speech))
         with self._changed:
-            self._held.add(claimed)
+            self._jobs.add(claimed)
             self._unstored_bytes += size
         return self._pool.submit(self._finish_and_release, claimed, size)
 
     def wait_for_room(self, timeout_s: float) -> bool:
-        """Whether there is room for more audio, waiting for it up to ``timeout_s``."""
+        """Wait until there is room for more audio; False if there is none after ``timeout_s``."""
         with self._changed:
             return self._changed.wait_for(lambda: self._unstored_bytes < UNSTORED_BYTES, timeout_s)
 
     def wait_until_empty(self, timeout_s: float) -> bool:
-        """Whether all claimed_jobs have their outcome, waiting for it up to ``timeout_s``."""
+        """Wait until all jobs have their outcome; False if some have none after ``timeout_s``."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._held, timeout_s)
+            return self._changed.wait_for(lambda: not self._jobs, timeout_s)
 
     def abandon(self) -> None:
-        """Try nothing again from now on: what has no outcome stays pending for the device's next process."""
+        """Retry nothing from now on: jobs without an outcome stay pending for the device's next process."""
         self._abandoned.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -104,56 +106,43 @@ class Finisher:
             self._finish(claimed)
         except Abandoned:
             _log.warning("job_left_pending", job_id=claimed.job.id)
-        except Exception:  # noqa: BLE001 - the last door of a pool thread; what is unsettled stays pending
+        except Exception:  # noqa: BLE001 - the last door of a pool thread; an unsettled job stays pending
             _log.exception("finish_failed", job_id=claimed.job.id)
         finally:
             with self._changed:
-                self._held.discard(claimed)
+                self._jobs.discard(claimed)
                 self._unstored_bytes -= size
                 self._changed.notify_all()
 
     def _finish(self, claimed: ClaimedJob) -> None:
-        job = claimed.job
-        started = time.monotonic()
+        began_at = time.monotonic()
         try:
-            outcome, key = self._stored(claimed)
+            outcome, key = self._upload_audio(claimed)
         except (SynthesisError, StorageUnavailable) as exc:
             outcome, key = Outcome.failed(exc), None
-        settled = self._settle(claimed.claim, outcome, started)
+        settled = self._settle(claimed.claim, outcome, began_at)
         followers = claimed.close()
         if key:
             shared = {name: value for name, value in outcome.fields.items() if name != "device_s"}
             outcome = dataclasses.replace(outcome, fields={**shared, "cached": True})
-        followed = [self._settle(follower, outcome, started) for follower in followers]
+        followed = [self._settle(follower, outcome, began_at) for follower in followers]
         if key and not settled and not any(followed):
-            self._discard(job.id, key)
+            self._discard(claimed.job.id, key)
 
-    def _settle(self, claim: Claim, outcome: Outcome, started: float) -> bool:
-        settled = self._again_while_away(RedisUnavailable, lambda: self._claims.settle(claim, outcome), deadline=None)
-        _log.info(
-            "job_settled" if settled else "delivery_void",
-            job_id=claim.job.id,
-            state=outcome.state,
-            code=outcome.fields.get("error_code"),
-            audio_s=outcome.fields.get("audio_s"),
-            batch_id=outcome.fields.get("batch_id"),
-            cached=outcome.fields.get("cached", False),
-            attempts=claim.job.attempts,
-            took_s=round(time.monotonic() - started, 4),
-        )
-        return settled
+    def _settle(self, claim: Claim, outcome: Outcome, began_at: float) -> bool:
+        return self._retry(RedisUnavailable, lambda: self._claims.settle(claim, outcome, began_at=began_at))
 
-    def _stored(self, claimed: ClaimedJob) -> tuple[Outcome, str]:
-        """The outcome of a claimed whose audio now lies in S3, and where.
+    def _upload_audio(self, claimed: ClaimedJob) -> tuple[Outcome, str]:
+        """The outcome of a job whose audio is now in S3, and the audio's key.
 
         Raises:
             SynthesisError: a segment failed, or the audio cannot be encoded.
-            StorageUnavailable: S3 stayed away for ``storage_retry_s``.
+            StorageUnavailable: S3 did not answer for ``storage_retry_s``.
         """
         job = claimed.job
         if claimed.error:
             raise claimed.error
-        samples, rate_hz = _joined(claimed)
+        samples, rate_hz = _join(claimed)
         if self._loudness_lufs is not None:
             samples = quality.to_loudness(samples, rate_hz, self._loudness_lufs)
         form = FORMATS[job.speech.format]
@@ -161,10 +150,10 @@ class Finisher:
             samples, sample_rate_hz=rate_hz, format=job.speech.format, target_sample_rate_hz=job.speech.sample_rate_hz
         )
         key = audio_key(job.id, job.created_at, form.extension)
-        self._again_while_away(
+        self._retry(
             StorageUnavailable,
             lambda: self._storage.put(key, body, content_type=form.content_type),
-            deadline=time.monotonic() + self._storage_retry_s,
+            limit_s=self._storage_retry_s,
         )
         batch = claimed.batch
         fields = {
@@ -179,26 +168,33 @@ class Finisher:
             fields |= {"batch_id": batch.id, "batch_size": batch.size, "batch_padding": round(batch.padding, 4)}
         return Outcome(state=JobState.SUCCEEDED, fields=fields), key
 
-    def _again_while_away(self, away: type[Exception], act: Callable[[], T], *, deadline: float | None) -> T:
-        """What ``act`` answers, tried again with growing pauses for as long as it raises ``away``.
+    def _retry(self, away: type[Exception], act: Callable[[], T], *, limit_s: float | None = None) -> T:
+        """The result of ``act``, which is retried with growing pauses while it raises ``away``, for up to ``limit_s``.
 
         Raises:
-            Abandoned: the device stops meanwhile. Not ``away``: that a device stops is not the job's failure.
+            Abandoned: the device stops meanwhile. Not ``away``: a device that stops is not the job's failure.
         """
-        wait_s = FIRST_PAUSE_S
-        while True:
-            try:
-                return act()
-            except away as exc:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise
-                if self._abandoned.wait(wait_s):
-                    raise Abandoned from exc
-                _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=wait_s)
-                wait_s = min(2 * wait_s, LONGEST_PAUSE_S)
+        retrying = Retrying(
+            retry=retry_if_exception_type(away),
+            wait=wait_exponential(multiplier=FIRST_PAUSE_S, max=LONGEST_PAUSE_S),
+            stop=stop_never if limit_s is None else stop_after_delay(limit_s),
+            before_sleep=_log_pause,
+            sleep=self._pause,
+            reraise=True,
+        )
+        return retrying(act)
+
+    def _pause(self, wait_s: float) -> None:
+        if self._abandoned.wait(wait_s):
+            raise Abandoned
 
 
-def _joined(claimed: ClaimedJob) -> tuple[NDArray[np.float32], int]:
+def _log_pause(state: RetryCallState) -> None:
+    reason = str(state.outcome.exception()) if state.outcome else ""
+    _log.warning("waiting_for_neighbour", reason=reason, pause_s=state.upcoming_sleep)
+
+
+def _join(claimed: ClaimedJob) -> tuple[NDArray[np.float32], int]:
     """The job's whole audio (float32, shape (samples,), -1..1, mono) and its rate in Hz."""
     texts, rate_hz = claimed.texts, claimed.sample_rate_hz
     spoken = [(at, answer.samples) for at, answer in enumerate(claimed.answers) if isinstance(answer, Speech)]

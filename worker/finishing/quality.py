@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 import re
+import threading
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,11 @@ def loudness_lufs(samples: NDArray[np.float32], sample_rate_hz: int) -> float | 
 def warm_up() -> None:
     """Import what loudness needs, so that the first job does not wait for it: scipy takes 0.5 s and 85 MB."""
     _meter(22_050)
+
+
+def warm_up_in_background() -> None:
+    """``warm_up`` in a thread, while a first model is being loaded."""
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
 
 
 @functools.lru_cache

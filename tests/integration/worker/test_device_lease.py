@@ -28,12 +28,12 @@ def make(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     made: list[DeviceLease] = []
 
     def build(lost: Callable[[], None] = lambda: None) -> DeviceLease:
-        made.append(DeviceLease(client, DEVICE, lost=lost))
+        made.append(DeviceLease(client, DEVICE, on_lost=lost))
         return made[-1]
 
     yield build
     for one in made:
-        one.end()
+        one.release()
 
 
 def holder(client: redis.Redis) -> LeaseHolder | None:
@@ -42,10 +42,10 @@ def holder(client: redis.Redis) -> LeaseHolder | None:
 
 
 def test_a_second_worker_of_the_same_name_is_refused(client: redis.Redis, make: Callable[..., DeviceLease]) -> None:
-    make().begin()
+    make().acquire()
     first = holder(client)
-    with pytest.raises(DeviceTaken, match=r"the device 'worker-0/cuda:0' is taken: process .* give each worker"):
-        make().begin()
+    with pytest.raises(DeviceTaken, match=r"The device 'worker-0/cuda:0' is taken: process .* Give each worker"):
+        make().acquire()
     assert holder(client) == first
 
 
@@ -53,10 +53,10 @@ def test_one_that_stops_in_order_leaves_the_place_at_once(
     client: redis.Redis, make: Callable[..., DeviceLease]
 ) -> None:
     first = make()
-    first.begin()
-    first.end()
+    first.acquire()
+    first.release()
     assert holder(client) is None
-    make().begin()
+    make().acquire()
     assert holder(client) is not None
 
 
@@ -68,13 +68,13 @@ def test_one_that_was_killed_is_followed_when_it_is_known_to_be_dead(
     client: redis.Redis, make: Callable[..., DeviceLease], space: str, silent_s: float, least_s: float, most_s: float
 ) -> None:
     """At once where its process can be looked for; elsewhere when it has been silent for long enough."""
-    me = LeaseHolder.me()
+    me = LeaseHolder.this_process()
     killed = LeaseHolder(
         token="1", pid=4_000_000, started="5", space=me.space if space == "here" else space, machine="worker-0"
     )
     client.set(keys.acts(DEVICE), to_json(killed), px=round(silent_s * 1000))
     began_s = time.monotonic()
-    make().begin()
+    make().acquire()
     assert least_s <= time.monotonic() - began_s < most_s
     found = holder(client)
     assert found is not None
@@ -85,14 +85,14 @@ def test_one_that_was_replaced_while_it_was_frozen_is_told(
     client: redis.Redis, make: Callable[..., DeviceLease]
 ) -> None:
     lost = threading.Event()
-    make(lost.set).begin()
+    make(lost.set).acquire()
     other = LeaseHolder(token="2", pid=1, started="5", space="another container", machine="worker-0")
     client.set(keys.acts(DEVICE), to_json(other))
     assert lost.wait(5)
 
 
 def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Callable[..., DeviceLease]) -> None:
-    make().begin()
+    make().acquire()
     first = holder(client)
     client.flushall()
     eventually(lambda: holder(client) == first)
@@ -100,6 +100,6 @@ def test_what_redis_has_forgotten_is_said_again(client: redis.Redis, make: Calla
 
 def test_without_redis_a_worker_starts(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": type(settings.redis_url)("redis://127.0.0.1:1")})
-    one = DeviceLease(connect(away, retries=0), DEVICE, lost=lambda: None)
-    one.begin()
-    one.end()
+    one = DeviceLease(connect(away, retries=0), DEVICE, on_lost=lambda: None)
+    one.acquire()
+    one.release()

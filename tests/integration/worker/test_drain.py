@@ -266,9 +266,9 @@ def test_a_job_that_ended_its_process_too_often_fails_by_name(make: Callable[...
     bench = make()
     (job,) = bench.submit(a_job("a killer text"))
     for _ in range(3):
-        claimer = make().drain._claimer
-        if claimer.orphan() is None:
-            claimer.top_up()
+        drain = make().drain
+        if drain._claimer.claim_orphan() is None:
+            drain.claim()
     bench.run()
     done = bench.now(job)
     assert (done.state, done.error_code, done.error_retryable) == ("failed", "engine_crashed", True)
@@ -278,7 +278,7 @@ def test_a_job_that_ended_its_process_too_often_fails_by_name(make: Callable[...
 
 def test_a_model_that_does_not_load_costs_an_orphan_no_attempt(make: Callable[..., Bench]) -> None:
     (job,) = make().submit(a_job("left in hand"))
-    make().drain._claimer.top_up()
+    make().drain.claim()
     broken = make(WeightlessEngine())
     for _ in range(3):
         with pytest.raises(EngineFailed, match="no such weights"):
@@ -292,7 +292,7 @@ def test_a_model_that_does_not_load_costs_an_orphan_no_attempt(make: Callable[..
 def test_jobs_of_a_vanished_host_are_claimed_by_another_after_its_lease(make: Callable[..., Bench]) -> None:
     vanished = make(name="gone/cpu", lease_s=0.3)
     (job,) = vanished.submit(a_job("left behind"))
-    vanished.drain._claimer.top_up()
+    vanished.drain.claim()
     other = make(name="here/cpu", lease_s=0.3)
     other.run()
     assert other.now(job).state == "running"
@@ -304,10 +304,10 @@ def test_jobs_of_a_vanished_host_are_claimed_by_another_after_its_lease(make: Ca
 def test_a_held_job_is_not_taken_for_lost(make: Callable[..., Bench]) -> None:
     holder = make(name="slow/cpu", lease_s=0.4)
     (job,) = holder.submit(a_job("takes its time"))
-    holder.drain._claimer.top_up()
+    holder.drain.claim()
     for _ in range(6):
         time.sleep(0.1)
-        holder.claims.refresh(holder.ready.claims)
+        holder.claims.refresh(holder.held())
     other = make(name="here/cpu", lease_s=0.4)
     other.run()
     assert other.engine.batches == []
@@ -332,9 +332,9 @@ def test_a_delivery_that_was_overtaken_cannot_settle(make: Callable[..., Bench])
 
 
 def test_a_job_whose_lease_ran_out_in_our_own_hands_is_kept_and_spoken_once(make: Callable[..., Bench]) -> None:
-    bench = make(lease_s=0.05)
+    bench = make(lease_s=0.5)
     (job,) = bench.submit(a_job("nobody refreshed me"))
-    bench.engine.on_batch = lambda _: time.sleep(0.3)
+    bench.engine.on_batch = lambda _: time.sleep(1.2)
     bench.run()
     assert bench.engine.batches == [["nobody refreshed me"]]
     assert (bench.now(job).state, bench.now(job).attempts) == ("succeeded", 1)
@@ -365,7 +365,7 @@ def test_a_drain_whose_time_is_over_says_that_work_is_left_and_the_next_goes_on_
     jobs = bench.submit(*[a_job(f"Text number {number:03}.") for number in range(20)])
     bench.engine.on_batch = lambda _: time.sleep(0.2)
     assert bench.run() is True
-    held = [claim.job.id for claim in bench.ready.claims]
+    held = [claim.job.id for claim in bench.held()]
     assert held
     assert {bench.now(job).state for job in jobs} == {"succeeded", "running", "queued"}
     while bench.run():
@@ -380,7 +380,7 @@ def test_a_device_that_is_unloaded_lets_go_of_what_it_holds(make: Callable[..., 
     bench.engine.on_batch = lambda _: time.sleep(0.15)
     bench.run()
     bench.drain.let_go()
-    assert not bench.ready.claims
+    assert not bench.ready.jobs
     assert [bench.now(job).attempts for job in jobs] == [1] * 3 + [0] * 6
 
 

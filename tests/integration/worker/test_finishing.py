@@ -25,7 +25,7 @@ def test_a_device_stops_to_speak_when_too_much_audio_waits_for_s3_and_loses_noth
     jobs = away.submit(*[a_job(f"Ten chars{number}") for number in range(9)])
     drain = threading.Thread(target=away.drain.run)
     drain.start()
-    eventually(lambda: len(away.finisher.held) >= 4)
+    eventually(lambda: len(away.finisher.jobs) >= 4)
     eventually(lambda: not away.finisher.wait_for_room(0.5))
     # The batch that was running when the room ran out is still taken in.
     assert sum(map(len, away.engine.batches)) <= 6

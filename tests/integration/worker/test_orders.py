@@ -299,11 +299,11 @@ def test_an_unloaded_device_is_not_woken_by_held_work_however_old_it_is(make: Ca
 
 def test_a_hold_that_expires_is_rung_for_by_the_devices_that_met_it(client: redis.Redis) -> None:
     rings: list[bool] = []
-    watch = HoldWatcher(client, lambda: rings.append(True))
+    watcher = HoldWatcher(client, lambda: rings.append(True))
     client.sadd(keys.HELD, "bulk")
     client.pexpire(keys.HELD, 300)
-    watch.start()
-    watch.start()
+    watcher.watch()
+    watcher.watch()
     client.pexpire(keys.HELD, 400)
     assert rings == []
     eventually(lambda: rings, 5)

@@ -12,11 +12,11 @@ from tests.support.work.device import Bench
 
 
 def dead_in_the_middle(make: Callable[..., Bench], *texts: str) -> Bench:
-    """A device whose process ended while it spoke the first of these texts, with the others in ready."""
+    """A device whose process ended while it spoke the first of these texts, with the others ready."""
     dead = make(ToneEngine(budget=400))
     jobs = dead.submit(*[a_job(text) for text in texts])
-    dead.drain._claimer.top_up()
-    assert len(dead.ready.rows) == len(texts)
+    dead.drain.claim()
+    assert len(dead.ready.jobs) == len(texts)
     dead.box.begin(frozenset({jobs[0].id}))
     return dead
 
@@ -60,7 +60,7 @@ def test_a_text_that_ended_its_process_too_often_fails_by_how_it_did(
             bench.box.out_of_memory()
         bench = make(box=bench.box)
         bench.claims.release(but={killer.id})
-        bench.drain._claimer.orphan()
+        bench.drain._claimer.claim_orphan()
     bench.run()
     assert (bench.now(killer).state, bench.now(killer).error_code) == ("failed", code)
     assert bench.now(good).state == "succeeded"
@@ -70,13 +70,13 @@ def test_a_text_that_ended_its_process_too_often_fails_by_how_it_did(
 def test_many_left_in_many_lanes_are_all_released(make: Callable[..., Bench]) -> None:
     dead = make(ToneEngine(budget=100_000))
     jobs = dead.submit(*[a_job("x" * (5 + number % 60)) for number in range(1300)])
-    dead.drain._claimer.top_up()
-    held = len(dead.ready.claimed_jobs)
+    dead.drain.claim()
+    held = len(dead.ready.jobs)
     assert held > 1000
     fresh = make(box=dead.box)
     assert fresh.claims.release(but={jobs[0].id}) == held - 1
     assert fresh.claims.release(but={jobs[0].id}) == 0
-    orphan = fresh.claims.orphan()
+    orphan = fresh.claims.claim_orphan()
     assert orphan is not None
     assert orphan.job.id == jobs[0].id
-    assert fresh.claims.orphan() is not None  # claimed once more: it is still this device's
+    assert fresh.claims.claim_orphan() is not None  # claimed once more: it is still this device's

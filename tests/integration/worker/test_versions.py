@@ -156,7 +156,7 @@ def test_what_a_newer_process_of_the_same_device_held_is_left_after_a_roll_back(
     newer = make()
     (job,) = newer.submit(a_job("of a later release", version=VERSION + 1))
     monkeypatch.setattr("worker.claiming.claims.VERSION", VERSION + 1)
-    newer.drain._claimer.top_up()
+    newer.drain.claim()
     assert newer.now(job).state == "running"
     monkeypatch.undo()
     back = make()

@@ -11,21 +11,15 @@ import redis
 
 from stentor.jobs.job import Job
 from stentor.jobs.records import read_job
-from stentor.jobs.store import Backlog, JobStore
+from stentor.jobs.store import JobStore
 from stentor.redis import keys
 from stentor.redis.client import text_map
 from stentor.settings import Settings
-from stentor.storage.s3 import Storage
 from tests.support.speech.factories import TONE, ToneEngine
-from worker.batching.budget import Budgets
-from worker.claiming.claimer import Claimer
-from worker.claiming.claims import Claims
-from worker.claiming.ready_queue import ReadyQueue
-from worker.device.drain import Drain
+from worker.claiming.claims import Claim
 from worker.device.residency import Residency
-from worker.finishing.finisher import Finisher
+from worker.device.wiring import build_core
 from worker.process.blackbox import BlackBox
-from worker.process.guard import Guard
 
 
 @dataclasses.dataclass
@@ -47,59 +41,39 @@ class Bench:
         self.store = JobStore(self.client, retention_s=self.settings.retention_s)
         self.residency = Residency(self.settings, "cpu")
         self.residency.engines = {TONE: self.engine}
-        self.ready = ReadyQueue()
-        self.claims = Claims(self.client, self.settings, self.name)
-        self.finisher = Finisher(
-            self.claims,
-            Storage(self.settings),
-            storage_retry_s=self.settings.storage_retry_s,
-            loudness_lufs=self.settings.loudness_lufs,
+        core = build_core(
+            self.settings,
+            self.client,
+            self.name,
+            self.residency,
+            self.box,
+            stopping=self.stopping.is_set,
+            elsewhere=lambda: self.elsewhere,
             discard=lambda job_id, _key: self.discarded.append(job_id),
         )
-        self.backlog = Backlog(self.client, lease_s=self.settings.lease_s)
-        self.budgets = Budgets(self.client, self.name)
-        self.crash_report = self.box.crash_report()
-        self.guard = Guard(self.settings, self.box, memory_limit_bytes=None)
-        claimer = Claimer(
-            self.settings,
-            self.backlog,
-            self.claims,
-            self.residency,
-            self.ready,
-            self.finisher,
-            self.budgets,
-            crash_report=self.crash_report,
-            elsewhere=lambda: self.elsewhere,
-        )
-        self.drain = Drain(
-            self.settings,
-            claimer,
-            self.claims,
-            self.residency,
-            self.ready,
-            self.finisher,
-            self.budgets,
-            self.guard,
-            crash_report=self.crash_report,
-            stopping=self.stopping.is_set,
-            spoke=lambda _: None,
-        )
+        self.ready, self.claims, self.backlog, self.budgets = core.ready, core.claims, core.backlog, core.budgets
+        self.finisher, self.drain = core.finisher, core.drain
 
     def submit(self, *jobs: Job) -> list[Job]:
         self.store.submit(jobs)
         return list(jobs)
 
     def run(self) -> bool:
-        left = self.drain.run()
+        """Drain; whether work may be left."""
+        done = self.drain.run()
         assert self.finisher.wait_until_empty(20)
-        return left
+        return done.left
+
+    def held(self) -> list[Claim]:
+        """The claims of the jobs in the ready queue."""
+        return [claim for claimed in self.ready.jobs for claim in claimed.claims]
 
     def now(self, job: Job) -> Job:
         return read_job(text_map(self.client.hgetall(keys.job(job.id))))
 
     def nothing_is_left(self) -> bool:
         lanes = [str(lane) for lane in self.client.smembers(keys.LANES)]
-        return not any(self.client.xlen(lane) for lane in lanes) and not self.ready.claims
+        return not any(self.client.xlen(lane) for lane in lanes) and not self.ready.jobs
 
 
 @contextlib.contextmanager

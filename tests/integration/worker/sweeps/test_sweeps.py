@@ -332,7 +332,7 @@ def test_a_lane_forgets_devices_that_are_gone_and_hold_nothing(
     jobs = make().submit(a_job("one"), a_job("two"), a_job("three"))
     lane = jobs[0].lane
     for name in ("gone/cpu", "gone/holds", "there/cpu"):
-        Claims(client, settings, name)._claimed(lane, 1, "new")
+        Claims(client, settings, name)._run_claim(lane, 1, "new")
     for name in ("gone/cpu", "there/cpu"):
         entry = client.xpending_range(lane, keys.GROUP, "-", "+", 1, name)[0]["message_id"]
         client.xack(lane, keys.GROUP, entry)
