@@ -322,7 +322,7 @@ class Device:
             out_of_memory=False,
         )
         self.status = count_pass(self.status, done, now=now)
-        self._budgets.went_well(self._engine.info, max(costs) * len(costs))
+        self._budgets.grow(self._engine.info, max(costs) * len(costs))
         for row in self._passing:
             row.claimed.device_s += took_s / sum(costs) * row.utterance.cost
             row.claimed.record_answer(row.at, _SILENCE, batch)

@@ -1,4 +1,4 @@
-"""Budgets: how much a batch may cost on this device. Memory teaches them; Redis remembers what was learned."""
+"""Budgets: how much a batch may cost on this device. They adapt to its memory, and Redis remembers them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from worker.engines.contract import EngineInfo
 
 _log = log.get(__name__)
 
-#: A batch of at least this share of the budget that went well shows that there is room for a little more.
+#: A batch of at least this share of the budget that succeeds shows that there is room for a little more.
 FULL = 0.8
-#: By so much the budget then grows. 35 full batches undo a halving; a budget at the edge is tried at most that often.
+#: Factor by which the budget then grows: 35 full batches undo a halving, so memory runs out at most that often.
 GROWTH = 1.02
-#: Redis hears of a change that is larger than this share: a note for the next process, not an account.
+#: A change larger than this share is written to Redis, for the next process; smaller ones are not worth a write.
 NOTED = 0.1
 
 
@@ -29,16 +29,16 @@ class Budgets:
         self._noted: dict[str, float] = {}
 
     def of(self, info: EngineInfo) -> int:
-        """The largest padded cost of a batch of this model: what was learned, and never more than the engine says."""
+        """Maximum padded cost of a batch of this model: as learned here, at most the engine's own budget."""
         return max(1, round(min(self._all().get(info.model, info.budget), info.budget)))
 
     def halve(self, info: EngineInfo, cost: int) -> None:
-        """A batch of this cost was too much."""
+        """Halve the budget: a batch of this cost did not fit into memory."""
         self._set(info, max(1.0, min(self.of(info), cost) / 2))
         _log.warning("budget_halved", model=info.model, budget=self.of(info))
 
-    def went_well(self, info: EngineInfo, cost: int) -> None:
-        """A batch of this cost was spoken whole."""
+    def grow(self, info: EngineInfo, cost: int) -> None:
+        """Raise the budget a little if a batch of this cost, which fitted into memory, was nearly full."""
         now = self.of(info)
         if now < info.budget and cost >= FULL * now:
             self._set(info, min(float(info.budget), max(now + 1.0, now * GROWTH)))

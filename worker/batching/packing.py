@@ -1,4 +1,4 @@
-"""Which of the rows in hand make the next forward pass. Pure: costs in, positions out."""
+"""Which of the ready rows make the next forward pass. Pure: costs in, positions out."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-#: A row joins a pass that is full without it only if its cost is at least this part of the longest row's: so at most
-#: the rest of a row is padding. Lengths of one lane differ by less (1 / 1.5), so that a lane's rows can always share.
+#: A row joins a pass that is full without it only if its cost is at least this share of the longest row's cost, so that
+#: at most the rest of a row is padding. Lengths of one lane differ by less (1 / 1.5), so its rows can always share.
 LEAST_SHARE = 0.6
-#: A pass that an interactive row waits for is filled with less urgent rows up to this part of the budget only, so that
-#: it is over sooner. Reckoned with the curve of worker/engines/simulated for an L4 and one interactive text a second
-#: beside a backlog: P99 from submission to speech is 8.5 s with it, and 12.7 s without.
+#: A pass with an interactive row is filled with less urgent rows only up to this share of the budget, so that it ends
+#: sooner. Calculated with the curve of worker/engines/simulated for an L4, with one interactive text a second and a
+#: backlog: P99 from submission to speech is 8.5 s with this limit, and 12.7 s without it.
 URGENT_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What packing needs to know of a row."""
+    """What packing needs to know about a row."""
 
     #: Estimated cost without padding, in the engine's own unit.
     cost: int
     #: 0 for the most urgent priority.
     rank: int = 0
-    #: Was in a device's hands when its process ended: it goes alone, so that a poison text is found.
+    #: A device held it when its process ended: it goes alone, so that a poison text is found.
     suspect: bool = False
 
 
 def padded_cost(costs: Sequence[int], *, pads: bool) -> int:
-    """What a pass over rows of these costs takes: all as long as the longest, if the engine pads."""
+    """Cost of a pass over rows of these costs: if the engine pads, each row costs as much as the longest one."""
     return max(costs, default=0) * len(costs) if pads else sum(costs)
 
 
@@ -43,10 +43,10 @@ def pack(rows: Sequence[Candidate], *, budget: int, pads: bool) -> list[int]:
     """Positions of the rows to speak next, ascending; at least one if there are any.
 
     The first row of the most urgent rank always goes. Others join in order of rank, as long as the padded cost stays
-    within ``budget``, and less urgent ones beside rank 0 within ``URGENT_SHARE`` of it. Where padding costs something,
-    all rows of the first one's rank join if they fit together, for company costs less than a pass of one's own; else
-    those rows that fill the budget with the least padding, each of them at least ``LEAST_SHARE`` of the longest. A row
-    that alone costs more than the budget goes alone.
+    within ``budget``; next to rank 0, less urgent rows within ``URGENT_SHARE`` of it. If the engine pads, all rows of
+    the first row's rank join if they fit together, because a shared pass costs less than two passes. Otherwise those
+    rows join that fill the budget with the least padding, each at least ``LEAST_SHARE`` of the longest. A row that
+    alone costs more than the budget goes alone.
     """
     if not rows:
         return []
@@ -71,7 +71,7 @@ def pack(rows: Sequence[Candidate], *, budget: int, pads: bool) -> list[int]:
 
 
 def _in_order(taken: list[int], others: Sequence[int], costs: Sequence[int], budget: int) -> list[int]:
-    """Those taken, and of the others, oldest first, what fits beside them when nothing is padded."""
+    """The taken rows and, oldest first, those others that fit as well when nothing is padded."""
     total = sum(costs[at] for at in taken)
     for at in others:
         if total + costs[at] <= budget:
@@ -81,10 +81,10 @@ def _in_order(taken: list[int], others: Sequence[int], costs: Sequence[int], bud
 
 
 def _alike(taken: Sequence[int], others: Sequence[int], costs: Sequence[int], budget: int) -> list[int]:
-    """Of the others, those that fill what is left of the budget with the least padding.
+    """Those of the others that fill the rest of the budget with the least padding.
 
-    Rows that are alike first: no row of the pass is then padded by more than ``LEAST_SHARE`` allows. When they do not
-    fill half of the budget, a pass of longer ones, in which the few that were taken are padded, speaks more.
+    First rows of similar length: then no row of the pass is padded by more than ``LEAST_SHARE`` allows. If they do not
+    fill half of the budget, a pass of longer rows speaks more, although the few taken rows are padded in it.
     """
     shortest, longest = min(costs[at] for at in taken), max(costs[at] for at in taken)
     found = _window(taken, others, costs, budget, highest=max(longest, int(shortest / LEAST_SHARE)))
@@ -96,13 +96,13 @@ def _alike(taken: Sequence[int], others: Sequence[int], costs: Sequence[int], bu
 def _window(
     taken: Sequence[int], others: Sequence[int], costs: Sequence[int], budget: int, *, highest: int
 ) -> list[int]:
-    """Of the others, neighbours in length that hold the most cost, with those taken, within the padded budget.
+    """Those of the others, neighbours in length, that bring the most cost into the padded budget.
 
-    Tries each length that the longest row could have, up to ``highest``. For each, rows are taken from there downwards.
-    As all are bounded by the same budget, the choice that holds the most unpadded cost is the one that pads least.
+    Tries each length that the longest row could have, up to ``highest``, and takes rows from there downwards. All
+    choices have the same budget, so the choice with the most unpadded cost is the one with the least padding.
     """
     longest = max(costs[at] for at in taken)
-    # Of equal rows the oldest come last, so that they are the first to be taken.
+    # The oldest of equal rows come last, so that they are taken first.
     pool = sorted(others, key=lambda at: (costs[at], -at))
     lengths = [costs[at] for at in pool]
     sums = list(itertools.accumulate(lengths, initial=0))

@@ -75,7 +75,7 @@ class BatchRunner:
         if done.out_of_memory:
             self._budgets.halve(info, cost)
         else:
-            self._budgets.went_well(info, cost)
+            self._budgets.grow(info, cost)
 
     def close(self) -> None:
         """End the thread after the running pass."""

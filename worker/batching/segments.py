@@ -1,7 +1,7 @@
-"""Where a long text may be cut, so that each piece is short enough for the engine and sounds whole.
+"""Cuts a long text, so that each piece is short enough for the engine and sounds whole.
 
-Pure: sentence ends first, then clause ends, then words, then between letters. No rule asks for the language: a text's
-script and its punctuation decide.
+Pure: sentence ends first, then clause ends, then words, then between letters. No rule depends on the language, only on
+the text's script and punctuation.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-#: A sentence shorter than this takes in the next one. It is about 2.5 s of English at 15 characters a second: shorter
-#: utterances sound hasty from a VITS voice, and each would cost a row of its own. A judgement, not a measurement.
+#: A sentence shorter than this is merged with the next one. It is about 2.5 s of English at 15 characters a second:
+#: shorter utterances sound hasty from a VITS voice, and each would cost a row of its own. A judgement, not measured.
 SHORT_CHARS = 40
 
 #: Silence after a segment, in seconds, by how it ends. Campione and Véronis ("A large-scale multilingual study of
@@ -21,30 +21,30 @@ SHORT_CHARS = 40
 PARAGRAPH_PAUSE_S = 0.6
 SENTENCE_PAUSE_S = 0.35
 CLAUSE_PAUSE_S = 0.18
-#: Between words, and inside of a word: the text has no pause there, only the engine's limit has.
+#: Between words, and inside a word: the cut is due to the engine's limit, the text has no pause there.
 WORD_PAUSE_S = 0.0
 
 _CLOSERS = "\"'”’»›)\\]}」』）】》〉｣"
-#: After a Latin mark and before a space these close too, as in „Ja.“ and »Ja.«; elsewhere they may open.
+#: After a Latin mark and before a space these close too, as in „Ja.“ and »Ja.«; in other places they may open.
 _LATIN_CLOSERS = f"{_CLOSERS}“‘«‹"
 _OPENERS = "\"'“‘„‚«‹(\\[{「『（【《〈｢¿¡"
-#: Ends a sentence wherever it stands: CJK, Devanagari and its neighbours, Arabic and Urdu, Armenian, Ethiopic,
+#: Ends a sentence in any position: CJK, Devanagari and its neighbours, Arabic and Urdu, Armenian, Ethiopic,
 #: Myanmar, Khmer, Tibetan.
 _FULL_STOPS = "。！？｡；।॥؟۔։።፧။៕༎"
-#: Separates clauses wherever it stands: CJK, Arabic, Ethiopic, Myanmar.
+#: Separates clauses in any position: CJK, Arabic, Ethiopic, Myanmar.
 _FULL_COMMAS = "，、：､،؛፣၊"
-#: Thai and Lao, which write spaces between phrases and sentences, and none between words.
+#: Thai and Lao, which write spaces between phrases and sentences, but not between words.
 _PHRASE_SPACED = "\u0e01-\u0e4e\u0e81-\u0ece"
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
 
-#: Marks that no line of print begins with, so no segment does.
+#: Marks that begin no printed line, so they begin no segment.
 _NEVER_FIRST = f"{_CLOSERS}{_FULL_STOPS}{_FULL_COMMAS},;:.!?…"
 _FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _PHRASE_LETTER = re.compile(f"[{_PHRASE_SPACED}]")
 
 _SENTENCE_END = re.compile(
     f"(?P<full>[{_FULL_STOPS}]+[.!?…]*[{_CLOSERS}]*)"
-    # Only from where a run of marks begins: from each of its marks, a run of thousands takes quadratic time.
+    # Only from the beginning of a run of marks: starting at each mark, a run of thousands takes quadratic time.
     f"|(?<![.!?…])(?P<latin>[.!?…]++[{_LATIN_CLOSERS}]*+(?: [»!?](?=\\s|$))*+)(?:(?=\\s|$)|(?<=[!?])(?=[{_CJK}]))"
     f"|(?<=[{_PHRASE_SPACED}])(?P<phrase>)\\s+(?=[{_PHRASE_SPACED}])"
 )
@@ -83,16 +83,16 @@ _NEXT_WORD = re.compile(r"\s+(\w{3,11})\b")
 
 
 def split(text: str, max_chars: int) -> list[str]:
-    """The text's segments in order, each of 1 to ``max_chars`` characters, white space around them taken away.
+    """The text's segments in order, each of 1 to ``max_chars`` characters, without white space around them.
 
-    All characters but white space are in exactly one segment. Of white space one thing is kept: a segment that ends a
-    paragraph (but for the last) ends with ``\\n``, which ``pause_s`` looks for. A segment may hold nothing that can be
-    spoken (see ``stentor.text.speakable``) when the text has as much of it in one place.
+    Every character except white space is in exactly one segment. A segment that ends a paragraph, except the last one,
+    ends with ``\\n``, which ``pause_s`` looks for. A segment may contain nothing that can be spoken (see
+    ``stentor.text.speakable``) if the text has that much of it in one place.
     """
     if max_chars < 1:
-        raise ValueError(f"max_chars is {max_chars}; at least 1 is wanted")
+        raise ValueError(f"max_chars is {max_chars}; the minimum is 1.")
     paragraphs = [paragraph for paragraph in text.split("\n") if paragraph.strip()]
-    # Room for the "\n", where there is room at all.
+    # Leaves room for the "\n", if possible.
     limit = max_chars - 1 if len(paragraphs) > 1 and max_chars > 1 else max_chars
     segments: list[str] = []
     for number, paragraph in enumerate(paragraphs, start=1):
@@ -125,7 +125,7 @@ def _pieces(paragraph: str, limit: int) -> Iterator[Span]:
     """Spans of the paragraph's sentences without the white space around them, cut where they exceed the limit."""
     start = 0
     for end in [*_sentence_ends(paragraph), len(paragraph)]:
-        span = _trimmed(paragraph, start, end)
+        span = _trim(paragraph, start, end)
         if span[0] < span[1]:
             yield from _cut(paragraph, span, limit)
         start = end
@@ -138,14 +138,14 @@ def _merge_short(pieces: Sequence[Span], limit: int) -> list[Span]:
             merged[-1] = (merged[-1][0], end)
         else:
             merged.append((start, end))
-    # A short one at the very end has no next one to take in.
+    # A short one at the very end has no next one to merge with.
     if len(merged) > 1 and merged[-1][1] - merged[-1][0] < SHORT_CHARS and merged[-1][1] - merged[-2][0] <= limit:
         merged[-2:] = [(merged[-2][0], merged[-1][1])]
     return merged
 
 
 def _sentence_ends(paragraph: str) -> Iterator[int]:
-    # Who writes without capitals still ends sentences.
+    # Writers who use no capitals still end sentences.
     has_case = paragraph != paragraph.lower()
     for match in _SENTENCE_END.finditer(paragraph):
         if match["latin"] is None or not _is_inside(paragraph, match, has_case=has_case):
@@ -153,7 +153,7 @@ def _sentence_ends(paragraph: str) -> Iterator[int]:
 
 
 def _is_inside(paragraph: str, match: re.Match[str], *, has_case: bool) -> bool:
-    """Whether this Latin full stop, question or exclamation mark stands inside of a sentence."""
+    """Whether this Latin full stop, question or exclamation mark stands inside a sentence."""
     if has_case and _goes_on_in_lower_case(paragraph, match.end()):
         return True
     if match["latin"] != ".":
@@ -177,7 +177,7 @@ def _goes_on_in_lower_case(text: str, position: int) -> bool:
 
 
 def _cut(text: str, span: Span, limit: int) -> Iterator[Span]:
-    """The span in pieces of like length, each within the limit: halved at the best place near the middle, and again."""
+    """The span in pieces of similar length within the limit: halved at the best place near the middle, repeatedly."""
     if span[1] - span[0] <= limit:
         yield span
         return
@@ -190,12 +190,12 @@ def _cut(text: str, span: Span, limit: int) -> Iterator[Span]:
             yield start, end
             continue
         at = _best_cut(text, start, end, limit, clauses, words)
-        todo += [part for part in (_trimmed(text, at, end), _trimmed(text, start, at)) if part[0] < part[1]]
+        todo += [part for part in (_trim(text, at, end), _trim(text, start, at)) if part[0] < part[1]]
 
 
 def _best_cut(text: str, start: int, end: int, limit: int, clauses: Sequence[int], words: Sequence[int]) -> int:
     middle = (start + end) // 2
-    # A cut outside of the middle half would leave a scrap on one side.
+    # A cut outside the middle half would leave a scrap on one side.
     quarter = (end - start) // 4
     for places in (clauses, words):
         if (at := _nearest(places, middle)) is not None and start + quarter < at < end - quarter:
@@ -208,7 +208,7 @@ def _best_cut(text: str, start: int, end: int, limit: int, clauses: Sequence[int
             for at in (middle - distance, middle + distance):
                 if start < at < end and may_cut(text, at):
                     return at
-    return middle  # one grapheme that is longer than a segment: no writing, so no harm
+    return middle  # one grapheme longer than a segment does not occur in real writing
 
 
 def _nearest(places: Sequence[int], middle: int) -> int | None:
@@ -216,7 +216,7 @@ def _nearest(places: Sequence[int], middle: int) -> int | None:
     return min(places[max(0, right - 1) : right + 1], key=lambda place: abs(place - middle), default=None)
 
 
-def _trimmed(text: str, start: int, end: int) -> Span:
+def _trim(text: str, start: int, end: int) -> Span:
     while start < end and text[start].isspace():
         start += 1
     while start < end and text[end - 1].isspace():
@@ -225,7 +225,7 @@ def _trimmed(text: str, start: int, end: int) -> Span:
 
 
 def _parts_syllables(text: str, at: int) -> bool:
-    """Whether a cut before ``at`` keeps numbers, syllables and brackets whole too."""
+    """Whether a cut before ``at`` also keeps numbers, syllables and brackets whole."""
     before, after = text[at - 1], text[at]
     return (
         _parts_graphemes(text, at)
@@ -233,18 +233,18 @@ def _parts_syllables(text: str, at: int) -> bool:
         and not (before in ".,:" and after.isdecimal() and text[at - 2 : at - 1].isdecimal())  # 3.14 and 1,500
         and after not in _NEVER_FIRST
         and before not in _OPENERS
-        and not "\u0e40" <= before <= "\u0e44"  # Thai vowels that are written before their consonant, and Lao ones
+        and not "\u0e40" <= before <= "\u0e44"  # Thai and Lao vowels that are written before their consonant
         and not "\u0ec0" <= before <= "\u0ec4"
         and unicodedata.combining(before) != 9  # a virama joins the next consonant
     )
 
 
 def _parts_graphemes(text: str, at: int) -> bool:
-    """Whether what a reader takes for one character ends before ``at`` (the rules of UAX #29 that matter here)."""
+    """Whether a grapheme, one character to a reader, ends before ``at`` (rules of UAX #29 that matter here)."""
     before, after = text[at - 1], text[at]
     return not (
         unicodedata.category(after).startswith("M")
-        or after in "\u0e33\u0eb3\u200c\u200d"  # the Thai and Lao vowel am; joiners hang on what is before them
+        or after in "\u0e33\u0eb3\u200c\u200d"  # the Thai and Lao vowel am; joiners belong to the character before them
         or before == "\u200d"
         or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
         or _splits_flag(text, at)

@@ -1,4 +1,4 @@
-"""Which lanes a free device draws its next batch from. Pure: no clock, no Redis."""
+"""From which lanes a free device draws its next batch. Pure: no clock, no Redis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 
 from stentor.jobs.lanes import Lane, LaneState
 
-#: How long an interactive text may wait before it presses as much as one of lower priority whose time has just come.
-#: About one batch on two cores: a device that speaks for an aged text of another model does so for one batch.
+#: After this wait an interactive text is as urgent as a text of lower priority that has just become too old. It is
+#: about one batch on two cores: a device that speaks an aged text of another model does so for one batch.
 INTERACTIVE_PATIENCE_S = 1.0
-#: How long a text is left to an idle device that has its model, before one that must load it takes it: loading takes
-#: seconds, and being told that there is work takes milliseconds.
+#: How long a text is left to an idle device that has its model, before a device that must load the model takes it:
+#: loading takes seconds, and hearing that there is work takes milliseconds.
 YIELD_S = 1.0
 
 
@@ -20,9 +20,9 @@ class Draw:
     """A lane to draw from."""
 
     lane: Lane
-    #: How urgent what is drawn is: 0 counts as ``interactive``.
+    #: Urgency of the jobs that are drawn: 0 counts as ``interactive``.
     rank: int
-    #: Draw no more jobs than this; None for as many as fit.
+    #: Maximum number of jobs to draw; None for no limit but room.
     at_most: int | None = None
 
 
@@ -37,15 +37,16 @@ def choose(
 ) -> list[Draw]:
     """What to draw at ``now`` (seconds since the epoch), in this order; all lanes are of one model.
 
-    Lanes that are held are passed over, however late. A model that is not resident here, but on an idle device
-    ``elsewhere``, is left to that one for a moment.
+    Held lanes are passed over, however late they are. A model that is not resident here, but on an idle device
+    (``elsewhere``), is left to that device for a moment.
 
-    The most urgent priority goes first, then models that are resident, then who has waited longest. A batch that is
-    not full goes on with neighbouring length classes and then with lower priorities of the same model. The head of a
-    lane that has waited ``max_wait_s`` counts as interactive, whether its model is resident or not, so that nothing
-    starves; only the head, so that a backlog that is late as a whole does not keep interactive texts waiting. Of the
-    model's heads that are late only the latest goes ahead, and only if something more urgent would go before it: heads
-    of all lengths in every batch would be mostly padding.
+    The most urgent priority goes first, then resident models, then the longest wait. A batch that is not full continues
+    with neighbouring length classes, and then with lower priorities of the same model.
+
+    The first text of a lane that has waited ``max_wait_s`` counts as interactive, whether its model is resident or not,
+    so that nothing starves. Only the first text does, so that a backlog that is late as a whole does not delay
+    interactive texts. Of the model's late first texts, only the latest goes ahead, and only if a more urgent text would
+    go before it: first texts of all lengths in every batch would be mostly padding.
     """
     yields = set(elsewhere) - set(resident)
     open_lanes = [

@@ -16,7 +16,7 @@ from worker.device.warmup import warm_up
 from worker.engines.contract import Engine
 from worker.engines.discovery import find_engines
 from worker.process.guard import resident_bytes
-from worker.process.heap import trim
+from worker.process.heap import return_freed_memory
 
 _log = log.get(__name__)
 
@@ -132,7 +132,7 @@ class Residency:
         while not self._fits(engine):
             oldest = next(iter(self._resident))
             self._resident.pop(oldest).unload()
-            trim()
+            return_freed_memory()
             _log.info("model_unloaded", model=oldest, device=self._device, reason="room for another")
             self._on_change(self)
 
@@ -148,7 +148,7 @@ class Residency:
             engine.load(self._device, self.memory_limit_bytes)
             if self._device != "cpu":
                 warm_up(engine)
-            trim()
+            return_freed_memory()
             self._check_resident()
         except Exception as exc:  # the door to engines: every failure there is EngineFailed
             self._failures[model] += 1

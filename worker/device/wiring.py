@@ -53,7 +53,7 @@ def build_core(
     on_pass: Callable[[ForwardPass], None] = lambda _: None,
 ) -> DeviceCore:
     """The core of the device with this id. ``memory_limit_bytes`` is a limit that nothing but the guard enforces."""
-    crash_report = box.crash_report()
+    crash_report = box.read_crash_report()
     ready, claims, budgets = ReadyQueue(), Claims(client, settings, device), Budgets(client, device)
     backlog = Backlog(client, lease_s=settings.lease_s)
     guard = Guard(settings, box, memory_limit_bytes=memory_limit_bytes)

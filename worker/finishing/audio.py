@@ -1,4 +1,4 @@
-"""Audio after the engine: joining segments, and writing it in the format asked for.
+"""Audio after the engine: joins segments and writes the requested format.
 
 Samples are float32, shape (samples,), -1..1 (1.0 is full scale), mono, at ``sample_rate_hz``.
 """
@@ -25,9 +25,9 @@ _CODECS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
     "ogg": ("OGG", "OPUS"),
 }
-#: The serial number of our Ogg streams. libsndfile draws one from the clock; it only has to be unique in its file.
+#: The serial number of our Ogg streams, which must be unique in its file only. libsndfile takes one from the clock.
 _OGG_SERIAL = b"STNT"
-#: Samples of 16 bits that a WAV can count. Longer ones are RF64 (EBU Tech 3306), which most programs read.
+#: Maximum number of 16-bit samples of a WAV. Longer audio is written as RF64 (EBU Tech 3306), which most programs read.
 WAV_SAMPLES = 2**31 - 1024
 _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -35,11 +35,11 @@ _REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 def join(pieces: Sequence[NDArray[np.float32]], pauses_s: Sequence[float], sample_rate_hz: int) -> NDArray[np.float32]:
     """The pieces one after the other, each followed by its pause: float32, shape (samples of all,).
 
-    ``pieces`` are float32, shape (samples,), at ``sample_rate_hz``; ``pauses_s`` has as many entries, the last of
-    them mostly 0. The result is a new array.
+    ``pieces`` are float32, shape (samples,), at ``sample_rate_hz``; ``pauses_s`` has one entry for each
+    piece, and the last entry is usually 0. The result is a new array.
 
     Raises:
-        ValueError: not as many pauses as pieces.
+        ValueError: the numbers of pauses and pieces differ.
     """
     parts: list[NDArray[np.float32]] = [np.zeros(0, np.float32)]
     for piece, pause_s in zip(pieces, pauses_s, strict=True):
@@ -51,28 +51,28 @@ def encode(
     samples: NDArray[np.float32],
     *,
     sample_rate_hz: int,
-    format: str,  # noqa: A002 - the word that jobs and HTTP have for it
+    format: str,  # noqa: A002 - the name of this field in jobs and HTTP
     target_sample_rate_hz: int | None = None,
 ) -> bytes:
     """A whole audio file; the same samples give the same bytes, in every format.
 
-    ``samples`` is float32, shape (samples,), at ``sample_rate_hz``; what exceeds -1..1 is clipped. ``wav`` and ``flac``
-    are 16-bit, ``mp3`` has a variable bit rate, ``ogg`` is Opus. The rate is ``target_sample_rate_hz`` (by default the
-    rate that the samples have), or the next higher one that the codec knows; resampled by soxr where they differ.
+    ``samples`` is float32, shape (samples,), at ``sample_rate_hz``; values outside -1..1 are clipped. ``wav`` and
+    ``flac`` are 16-bit, ``mp3`` has a variable bit rate, ``ogg`` is Opus. The rate is ``target_sample_rate_hz`` (by
+    default the rate of the samples), or the next higher rate of the codec; soxr resamples if they differ.
 
     Raises:
         AudioUnencodable: no samples, the format or the target rate is not one of ours, or the codec refuses; the cause
             is kept.
     """
     if format not in FORMATS:
-        raise AudioUnencodable(f"The format is {format!r}; one of {', '.join(FORMATS)} is wanted")
+        raise AudioUnencodable(f"Unknown format {format!r}. Available formats: {', '.join(FORMATS)}.")
     if target_sample_rate_hz is not None and not MIN_SAMPLE_RATE_HZ <= target_sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
         raise AudioUnencodable(
-            f"The target sample rate is {target_sample_rate_hz} Hz; "
-            f"{MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz is wanted"
+            f"The target sample rate is {target_sample_rate_hz} Hz. "
+            f"Allowed rates: {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz."
         )
-    if samples.size == 0:  # codecs answer with a file that nothing can open
-        raise AudioUnencodable(f"The audio has 0 samples at {sample_rate_hz} Hz; at least 1 is wanted")
+    if samples.size == 0:  # codecs would write a file that no program can open
+        raise AudioUnencodable("The audio has 0 samples. The minimum is 1.")
     rate_hz = FORMATS[format].nearest_rate_hz(target_sample_rate_hz or sample_rate_hz)
     try:
         # (samples at sample_rate_hz,) -> (samples at rate_hz,)
@@ -80,7 +80,7 @@ def encode(
         encoded = _write(sixteen_bits(resampled), rate_hz, *_CODECS[format])
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as exc:
         raise AudioUnencodable(
-            f"{samples.size} samples at {sample_rate_hz} Hz could not be written as {format} at {rate_hz} Hz: {exc}"
+            f"{samples.size} samples at {sample_rate_hz} Hz cannot be written as {format} at {rate_hz} Hz: {exc}"
         ) from exc
     return _with_fixed_serial(encoded) if format == "ogg" else encoded
 
@@ -91,11 +91,11 @@ def write_file(
     *,
     samples: int,
     sample_rate_hz: int,
-    format: str,  # noqa: A002 - as of encode
+    format: str,  # noqa: A002 - as in encode
 ) -> None:
-    """Write blocks of samples (int16, shape (samples,)) as one file of a rate that the format knows; any length.
+    """Write blocks of samples (int16, shape (samples,)) as one file of any length, at a rate that the format allows.
 
-    ``samples`` is how many there are in all blocks together.
+    ``samples`` is the number of samples of all blocks together.
 
     Raises:
         AudioUnencodable: the codec refuses.
@@ -110,7 +110,7 @@ def write_file(
             for block in blocks:
                 file.write(block)
     except soundfile.SoundFileError as exc:
-        raise AudioUnencodable(f"audio at {sample_rate_hz} Hz could not be written as {format}: {exc}") from exc
+        raise AudioUnencodable(f"Audio at {sample_rate_hz} Hz cannot be written as {format}: {exc}") from exc
 
 
 def sixteen_bits(samples: NDArray[np.float32]) -> NDArray[np.int16]:

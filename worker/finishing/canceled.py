@@ -1,4 +1,4 @@
-"""Audio that was stored for a job after the job had been canceled."""
+"""Removes audio that was uploaded for a job after the job had been canceled."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _log = log.get(__name__)
 
 
 def remove_canceled(client: redis.Redis, settings: Settings, job_id: str, key: str) -> bool:
-    """Whether the object was removed: only if the job itself was canceled, for another device may have spoken it.
+    """Remove the object if the job was canceled; False if it was not, because another device may have spoken it.
 
     Raises:
-        RedisUnavailable, StorageUnavailable: one of them does not answer; trying again helps.
+        RedisUnavailable, StorageUnavailable: one of them does not answer; a retry helps.
     """
     storage = Storage(settings)
-    if _state(client, settings, storage, job_id) != JobState.CANCELED:
+    if _state_of(client, settings, storage, job_id) != JobState.CANCELED:
         return False
     storage.delete(key)
     _log.info("canceled_audio_removed", job_id=job_id)
     return True
 
 
-def _state(client: redis.Redis, settings: Settings, storage: Storage, job_id: str) -> str | None:
+def _state_of(client: redis.Redis, settings: Settings, storage: Storage, job_id: str) -> str | None:
     with redis_errors():
         state = client.hget(keys.job(job_id), "state")
     if state is not None:
         return str(state)
-    # A row's hash goes with its outcome. The bulk's own state says nothing of a row that was spoken before.
+    # A bulk row's hash is removed with its outcome. The bulk's own state says nothing about rows spoken before.
     if (place := row_of(job_id)) is None:
         return None
     store = BulkStore(client, retention_s=settings.retention_s)

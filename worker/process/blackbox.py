@@ -1,4 +1,4 @@
-"""The black box: what a device's process was doing, in memory that outlives it because its parent holds it too."""
+"""The black box: what a device's process is doing, in memory that outlives it because its parent holds it too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from stentor.errors import EngineCrashed, EngineHung, OutOfMemory, SynthesisError
 
-#: Room for the ids of a batch of 8,000 jobs. A longer list is cut off, and then every orphan is a suspect.
+#: Room for the ids of a batch of 8,000 jobs. A longer list is not written, and then every orphan is a suspect.
 SIZE = 256 * 1024
 _LENGTH = struct.Struct("<I")
 
@@ -26,40 +26,40 @@ class CrashReport:
     #: The jobs that were in its forward pass; empty when none was running.
     jobs: frozenset[str]
     out_of_memory: bool = False
-    #: Where all threads stood when the pass was ended for taking too long; empty if it was not.
+    #: Stacks of all threads when the pass was ended because it took too long; empty if it was not.
     stack: str = ""
 
     def error(self, detail: str) -> SynthesisError:
-        """Why a job that ended its process as often as is allowed fails."""
+        """The error of a job that has ended its process too often."""
         if self.out_of_memory:
             return OutOfMemory(detail)
         return EngineHung(detail) if self.stack else EngineCrashed(detail)
 
 
 class BlackBox:
-    """Made once by the parent, before it forks; written by the child that is the device, read by the next one."""
+    """Made once by the parent, before it forks; written by the child that is the device, and read by the next child."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SIZE)
-        #: faulthandler writes here: a file without a name, which goes when the last process that holds it does.
-        self.stack_fd = _nameless_file()
+        #: faulthandler writes here: a file without a name, which disappears with the last process that holds it.
+        self.stack_fd = _open_nameless_file()
         weakref.finalize(self, os.close, self.stack_fd)
 
     def begin(self, jobs: frozenset[str]) -> None:
-        """A forward pass over these jobs begins."""
-        self._write({"jobs": sorted(jobs)})
+        """Note that a forward pass over these jobs begins."""
+        self._write_record({"jobs": sorted(jobs)})
 
     def end(self) -> None:
-        """It is over."""
-        self._write({"jobs": []})
+        """Note that it is over."""
+        self._write_record({"jobs": []})
 
-    def out_of_memory(self) -> None:
-        """The process is about to end itself, because the pass takes more memory than there is."""
-        self._write({**(self._read() or {"jobs": []}), "out_of_memory": True})
+    def note_out_of_memory(self) -> None:
+        """Note that the process is about to end itself, because the pass takes too much memory."""
+        self._write_record({**(self._read_record() or {"jobs": []}), "out_of_memory": True})
 
-    def crash_report(self) -> CrashReport | None:
-        """What the process before this one wrote last; None if there was none, or it never spoke."""
-        found = self._read()
+    def read_crash_report(self) -> CrashReport | None:
+        """What the process before this one was doing; None if there was none or it never spoke. Clears the stacks."""
+        found = self._read_record()
         stack = os.pread(self.stack_fd, SIZE, 0).decode(errors="replace")
         os.ftruncate(self.stack_fd, 0)
         os.lseek(self.stack_fd, 0, os.SEEK_SET)
@@ -67,16 +67,16 @@ class BlackBox:
             return None
         return CrashReport(jobs=frozenset(found["jobs"]), out_of_memory=found.get("out_of_memory", False), stack=stack)
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write_record(self, record: dict[str, Any]) -> None:
         body = json.dumps(record).encode()
-        # Whoever dies half-way leaves a length of 0, which says that nothing is known.
+        # A process that dies half-way leaves a length of 0, which means that nothing is known.
         self._memory[: _LENGTH.size] = _LENGTH.pack(0)
         if len(body) > SIZE - _LENGTH.size:
             return
         self._memory[_LENGTH.size : _LENGTH.size + len(body)] = body
         self._memory[: _LENGTH.size] = _LENGTH.pack(len(body))
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read_record(self) -> dict[str, Any] | None:
         (length,) = _LENGTH.unpack(self._memory[: _LENGTH.size])
         if not length:
             return None
@@ -84,7 +84,7 @@ class BlackBox:
         return found
 
 
-def _nameless_file() -> int:
+def _open_nameless_file() -> int:
     descriptor, path = tempfile.mkstemp(prefix="stentor-stack-")
     Path(path).unlink()
     return descriptor

@@ -1,4 +1,4 @@
-"""Celery's own log lines, as events like all others from a worker's first line on."""
+"""Turns Celery's own log lines into events, from a worker's first line on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stentor.settings import Settings
 
 
 def set_up(settings: Settings) -> None:
-    """Have all that this process says logged, what Celery prints by itself included."""
+    """Log everything that this process reports, including what Celery prints by itself."""
     log.configure(settings, room="worker")
     logging.getLogger("celery.worker.request").addFilter(_is_unforeseen)
     if settings.log_format == "json":
@@ -25,16 +25,16 @@ def set_up(settings: Settings) -> None:
 
 
 def _is_unforeseen(record: logging.LogRecord) -> bool:
-    """Whether a line is not about a device's process that ended in order: that is told as ``device_unloads`` already.
+    """Whether a line is not about a device's process that ended in order, logged as ``device_unloads`` already.
 
-    Celery takes each end of a process in a task for an error, which would be one for each model that leaves.
+    Celery takes each end of a process in a task for an error, so there would be one for each model that is unloaded.
     """
     about = record.args[0] if isinstance(record.args, tuple) and record.args else None
     return not (isinstance(about, WorkerLostError) and "exitcode 0." in str(about))
 
 
 def _say(message: str, *_: Any) -> None:
-    """What Celery says from its signal handlers, where no lock may be taken and so no logger be used."""
+    """Write what Celery reports from its signal handlers, where no lock may be taken and so no logger be used."""
     event = {
         "action": message,
         "level": "info",

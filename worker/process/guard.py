@@ -1,4 +1,4 @@
-"""The guard of a forward pass: whatever it does, hang or take all memory, it ends, and its jobs are known."""
+"""The guard of a forward pass: a pass that hangs or takes too much memory is ended, and its jobs are known."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from worker.process.blackbox import BlackBox
 
 _log = log.get(__name__)
 
-#: How often the resident size is looked at, in seconds. A pass that fills 1 GB a second is seen 0.1 GB later.
+#: How often the resident size is measured, in seconds. A pass that fills 1 GB a second is noticed 0.1 GB later.
 LOOK_EVERY_S = 0.1
-#: A pass that takes the process this far beyond its cap is ended; a little beyond it, the process is replaced after it.
+#: A pass that takes this multiple of the memory limit is ended. Below it, the process is replaced after the pass.
 ENDS_AT = 1.2
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds."""
+    """Memory that this process holds, in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def end_now() -> None:
-    """End this process as the kernel would; Celery starts another."""
+    """End this process as the kernel would; Celery starts another one."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,22 +57,24 @@ class Guard:
         self._thread = threading.Thread(target=self._watch_memory, name="memory", daemon=True)
 
     def start(self) -> None:
-        """Begin to look at memory, if there is a cap."""
+        """Begin to measure memory, if there is a limit."""
         if self._limit is not None:
             self._thread.start()
 
     @property
     def full(self) -> bool:
-        """Whether this process holds more than its cap, and should be replaced between two batches.
+        """Whether this process holds more than its memory limit and should be replaced before the next batch.
 
-        Only after it has spoken: one that is too large from the start would be replaced for ever.
+        Only after it has spoken: a process that is too large from the start would be replaced for ever.
         """
         return self._limit is not None and self._spoke and self._resident() > self._limit
 
     @contextlib.contextmanager
     def during(self, rows: Sequence[BatchRow], info: EngineInfo) -> Iterator[None]:
-        """A forward pass over these rows. One that takes longer than its audio would last, and the deadline on top, is
-        ended with the whole process, even inside of C code that holds the GIL; the next one logs where it stood.
+        """Guard a forward pass over these rows.
+
+        If it takes longer than its audio would last plus the deadline, the whole process ends, even inside C code that
+        holds the GIL; the next process logs the stacks.
         """
         deadline_s = self._deadline_s + sum(row.utterance.cost for row in rows) / info.cost_per_s
         self._box.begin(frozenset(row.claimed.job.id for row in rows))
@@ -87,13 +89,13 @@ class Guard:
             self._spoke = True
 
     def _watch_memory(self) -> None:
-        """End the process in a pass that takes too much. Not while a model is loaded, which is refused afterwards."""
+        """End the process in a pass that takes too much; a model that is too large is refused after its load."""
         assert self._limit is not None
         pause = threading.Event()
         while not pause.wait(LOOK_EVERY_S):
             seen = self._resident()
             if self._passing and seen > ENDS_AT * self._limit:
                 _log.error("out_of_memory", resident_bytes=seen, limit_bytes=self._limit)
-                self._box.out_of_memory()
+                self._box.note_out_of_memory()
                 self._end()
                 return

@@ -1,4 +1,4 @@
-"""The process's heap, handed back."""
+"""Returns the process's freed memory to the system."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import ctypes
 import gc
 
 
-def trim() -> None:
-    """ReadyQueue freed memory back to the system, where the C library keeps it for itself (glibc).
+def return_freed_memory() -> None:
+    """Return freed memory to the system; otherwise the C library (glibc) keeps it.
 
-    Loading a Piper model leaves 260 of 620 MB behind that way.
+    Loading a Piper model leaves 260 of 620 MB behind.
     """
     gc.collect()
     library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""What an io worker's processes do beside Celery's tasks: feed bulks into the lanes, and deliver webhooks."""
+"""What an io worker's processes do in addition to Celery's tasks: feed bulks into the lanes and deliver webhooks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.webhooks.courier import Courier
 
 
 class Service(Protocol):
-    """Something that works in threads of its own."""
+    """Work in threads of its own."""
 
     def start(self) -> None:
         """Begin."""
@@ -21,7 +21,7 @@ class Service(Protocol):
 
 
 class IoServices:
-    """The services of one process. Every process of every io worker has them; among themselves they agree who acts."""
+    """The services of one process. All processes of all io workers have them, and agree which one acts."""
 
     def __init__(self, settings: Settings) -> None:
         self._services: tuple[Service, ...] = (Feeder(settings), Courier(settings))
@@ -32,7 +32,7 @@ class IoServices:
             service.start()
 
     def stop(self) -> None:
-        """End in order, all of them at the same time."""
+        """End in order, all services at the same time."""
         with ThreadPoolExecutor(len(self._services)) as pool:
             for done in [pool.submit(service.stop) for service in self._services]:
                 done.result()

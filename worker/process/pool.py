@@ -8,8 +8,8 @@ from typing import Any
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
-#: Celery hears at once that a child has ended, but often before it can be reaped, and then looks again after 5 s. A
-#: device that ended would be missed for so long.
+#: Celery notices at once that a child has ended, but often before it can be reaped, and then looks again only after
+#: 5 s. The device would be missing for that time.
 LOOK_EVERY_S = 0.2
 
 
@@ -23,6 +23,6 @@ class QuickPool(AsynPool):
 
 
 class DevicePool(TaskPool):
-    """The pool of all our workers."""
+    """The pool of all workers."""
 
     Pool = QuickPool

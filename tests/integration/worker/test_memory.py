@@ -69,12 +69,12 @@ def test_a_budget_grows_back_slowly_and_only_with_full_batches(client: redis.Red
     budgets = Budgets(client, "testhost/cpu")
     budgets.halve(info, 800)
     assert budgets.of(info) == 400
-    budgets.went_well(info, 100)
+    budgets.grow(info, 100)
     assert budgets.of(info) == 400
-    budgets.went_well(info, 390)
+    budgets.grow(info, 390)
     assert budgets.of(info) == 408
     for _ in range(100):
-        budgets.went_well(info, budgets.of(info))
+        budgets.grow(info, budgets.of(info))
     assert budgets.of(info) == 1000
     assert client.hget(keys.budgets("testhost/cpu"), "tone") == "1000"
 

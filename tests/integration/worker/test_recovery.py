@@ -57,7 +57,7 @@ def test_a_text_that_ended_its_process_too_often_fails_by_how_it_did(
         bench.box.begin(frozenset({killer.id}))
         os.write(bench.box.stack_fd, stack)
         if out_of_memory:
-            bench.box.out_of_memory()
+            bench.box.note_out_of_memory()
         bench = make(box=bench.box)
         bench.claims.release(but={killer.id})
         bench.drain._claimer.claim_orphan()

@@ -237,25 +237,25 @@ def test_a_single_sample_is_a_file_too(name: str) -> None:
 
 
 def test_a_format_that_is_not_ours_is_named_with_those_that_are() -> None:
-    with pytest.raises(AudioUnencodable, match=r"^The format is 'aac'; one of wav, flac, mp3, ogg is wanted$"):
+    with pytest.raises(AudioUnencodable, match=r"^Unknown format 'aac'\. Available formats: wav, flac, mp3, ogg\.$"):
         encode(sine(200), sample_rate_hz=RATE_HZ, format="aac")
 
 
 @pytest.mark.parametrize("target_hz", [-1, 0, 7_999, 48_001])
 def test_a_rate_out_of_range_is_named_with_the_range(target_hz: int) -> None:
     with pytest.raises(
-        AudioUnencodable, match=rf"^The target sample rate is {target_hz} Hz; 8000 to 48000 Hz is wanted$"
+        AudioUnencodable, match=rf"^The target sample rate is {target_hz} Hz\. Allowed rates: 8000 to 48000 Hz\.$"
     ):
         encode(sine(200), sample_rate_hz=RATE_HZ, format="wav", target_sample_rate_hz=target_hz)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_samples_are_no_file(name: str) -> None:
-    with pytest.raises(AudioUnencodable, match=r"^The audio has 0 samples at 22050 Hz; at least 1 is wanted$"):
+    with pytest.raises(AudioUnencodable, match=r"^The audio has 0 samples\. The minimum is 1\.$"):
         encode(np.zeros(0, np.float32), sample_rate_hz=RATE_HZ, format=name)
 
 
 def test_what_a_codec_refuses_is_named_and_keeps_its_cause() -> None:
-    with pytest.raises(AudioUnencodable, match=r"4 samples at 22050 Hz could not be written as wav") as raised:
+    with pytest.raises(AudioUnencodable, match=r"4 samples at 22050 Hz cannot be written as wav") as raised:
         encode(np.zeros((2, 2), np.float32), sample_rate_hz=RATE_HZ, format="wav")
     assert isinstance(raised.value.__cause__, ValueError)

@@ -34,8 +34,8 @@ if child == 0:
         box.begin(frozenset({"job_x"}))
         ctypes.PyDLL(None).sleep(60)
 _, status = os.waitpid(child, 0)
-last = box.crash_report()
-print(json.dumps([os.waitstatus_to_exitcode(status), sorted(last.jobs), last.stack, box.crash_report().stack]))
+last = box.read_crash_report()
+print(json.dumps([os.waitstatus_to_exitcode(status), sorted(last.jobs), last.stack, box.read_crash_report().stack]))
 """
 
 
@@ -54,7 +54,7 @@ def test_a_pass_that_ends_in_time_leaves_nothing_behind() -> None:
     guard = Guard(Settings(batch_deadline_s=60), box, memory_limit_bytes=None)
     with guard.during(NO_ROWS, ToneEngine().info):
         pass
-    assert box.crash_report() == CrashReport(jobs=frozenset())
+    assert box.read_crash_report() == CrashReport(jobs=frozenset())
 
 
 def test_a_process_far_beyond_its_cap_ends_itself_and_says_why() -> None:
@@ -65,7 +65,7 @@ def test_a_process_far_beyond_its_cap_ends_itself_and_says_why() -> None:
     with guard.during(NO_ROWS, ToneEngine().info):
         box.begin(frozenset({"job_x"}))
         assert ended.wait(10)
-        last = box.crash_report()
+        last = box.read_crash_report()
     assert last is not None
     assert last.jobs == {"job_x"}
     assert last.out_of_memory
@@ -81,14 +81,14 @@ def test_a_process_a_little_beyond_its_cap_is_full_once_it_has_spoken() -> None:
 
 
 def test_a_fresh_box_knows_nothing() -> None:
-    assert BlackBox().crash_report() is None
+    assert BlackBox().read_crash_report() is None
 
 
 def test_a_list_of_jobs_beyond_its_size_is_not_kept_in_part() -> None:
     box = BlackBox()
     box.begin(frozenset({"job_x"}))
     box.begin(frozenset("job_" + "x" * 100 + str(number) for number in range(SIZE // 100)))
-    assert box.crash_report() is None
+    assert box.read_crash_report() is None
 
 
 def test_how_a_process_ended_names_the_error() -> None:

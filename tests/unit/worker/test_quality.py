@@ -46,29 +46,31 @@ def test_a_soft_tone_is_speech() -> None:
 def test_a_sample_that_is_no_number_is_named_with_its_place(bad: float) -> None:
     samples = sine(200)
     samples[[7, 9]] = bad
-    with pytest.raises(AudioInvalid, match=rf"^2 of 22050 samples are not finite .* \({bad}\) at index 7; none is"):
+    with pytest.raises(
+        AudioInvalid, match=rf"^2 of 22050 samples are not finite .* \({bad}\) at index 7\. All samples"
+    ):
         checked(samples)
 
 
 def test_no_samples_are_no_speech() -> None:
-    with pytest.raises(AudioInvalid, match="has 0 samples; at least 1 is wanted"):
+    with pytest.raises(AudioInvalid, match=r"has 0 samples\. The minimum is 1\."):
         checked(np.zeros(0, np.float32))
 
 
 @pytest.mark.parametrize(("level", "peak"), [(0.0, "-inf"), (0.0009, "-60.9")])
 def test_silence_is_no_speech(level: float, peak: str) -> None:
-    with pytest.raises(AudioInvalid, match=f"its peak is {peak} dBFS, and at least -60.0 is wanted"):
+    with pytest.raises(AudioInvalid, match=rf"its peak is {peak} dBFS\. The minimum is -60\.0 dBFS\."):
         checked(np.full(1000, -level, np.float32))
 
 
 @pytest.mark.parametrize("level", [1.0, 0.95, 0.01])
 def test_a_square_wave_is_clipped_flat_wherever_its_edge_is(level: float) -> None:
-    with pytest.raises(AudioInvalid, match=r"clipped flat: 100% of 22050 samples lie within 0\.1% of its peak"):
+    with pytest.raises(AudioInvalid, match=r"clipped flat: 100% of 22050 samples are within 0\.1% of its peak"):
         checked(np.float32(level) * np.sign(sine(200) + np.float32(1e-9)))
 
 
 def test_a_level_that_does_not_move_is_no_speech() -> None:
-    with pytest.raises(AudioInvalid, match=r"100% of 1000 samples .* its peak of -6.0 dBFS, and at most 20% is wanted"):
+    with pytest.raises(AudioInvalid, match=r"100% of 1000 samples .* its peak of -6\.0 dBFS\. The maximum is 20%\."):
         checked(np.full(1000, -0.5, np.float32))
 
 
@@ -117,12 +119,16 @@ def test_texts_that_are_quick_or_slow_to_say_are_speech(text: str, audio_s: floa
 
 
 def test_an_engine_that_does_not_come_to_an_end_is_found() -> None:
-    with pytest.raises(AudioInvalid, match=r"lasts 60.00 s; for 20 characters to speak at speed 1, 0.00 to 35.00 s is"):
+    with pytest.raises(
+        AudioInvalid, match=r"lasts 60\.00 s\. Speech of 20 characters at speed 1 lasts 0\.00 to 35\.00 s"
+    ):
         checked(sine(audio_s=60), 20)
 
 
 def test_an_engine_that_ends_too_early_is_found() -> None:
-    with pytest.raises(AudioInvalid, match=r"lasts 0.50 s; for 200 characters to speak at speed 1, 1.80 to 305.00 s"):
+    with pytest.raises(
+        AudioInvalid, match=r"lasts 0\.50 s\. Speech of 200 characters at speed 1 lasts 1\.80 to 305\.00 s"
+    ):
         checked(sine(audio_s=0.5), 200)
 
 

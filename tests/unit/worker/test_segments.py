@@ -65,7 +65,7 @@ def test_a_text_without_anything_visible_has_no_segments(text: str) -> None:
 
 
 def test_a_limit_below_one_character_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"max_chars is 0; at least 1 is wanted"):
+    with pytest.raises(ValueError, match=r"max_chars is 0; the minimum is 1\."):
         split("text", 0)
 
 
