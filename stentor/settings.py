@@ -178,7 +178,7 @@ class Settings(pydantic.BaseModel):
     batch_deadline_s: Positive = Field(
         60, description="A forward pass that takes so much longer than its audio lasts is ended, in seconds."
     )
-    max_attempts: int = Field(3, ge=1, le=20, description="Deliveries of a job before it fails.")
+    max_attempts: int = Field(3, ge=1, le=20, description="Maximum number of attempts to speak a job before it fails.")
     storage_retry_s: Positive = Field(
         3600, description="How long storing audio is tried again before its job fails, in seconds."
     )

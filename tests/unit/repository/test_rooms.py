@@ -51,7 +51,7 @@ def test_the_workers_parent_loads_no_model_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["api.app", "scheduler.ticks", "stentor.settings", "stentor.cli.main", "worker.device.drain"]
+    "module", ["api.app", "scheduler.ticks", "stentor.settings", "stentor.cli.main", "worker.tasks"]
 )
 def test_importing_a_module_has_no_effect(module: str) -> None:
     # A variable that no setting reads would stop whoever read the environment.
