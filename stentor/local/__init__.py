@@ -1,4 +1,4 @@
-"""The embedded stack: a real Valkey, a real S3 and all rooms of Stentor on one machine, started and kept running."""
+"""The embedded stack: starts Valkey, S3 and all rooms of Stentor on one machine, and keeps them running."""
 
 from stentor.local.servers.neighbours import Neighbours, neighbours
 

@@ -1,4 +1,4 @@
-"""Why the embedded stack does not run."""
+"""Errors of the embedded stack."""
 
 from __future__ import annotations
 

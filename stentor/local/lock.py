@@ -1,4 +1,4 @@
-"""The lock of a data directory: one stack at a time, counting the processes that a killed one left behind."""
+"""The lock of a data directory: it allows one stack at a time, including the processes of a killed one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from stentor.local.errors import DataDirLocked
 from stentor.local.supervision import leftovers
 
-#: The watchdog ends its orphans within this time, and then the lock is free.
-PATIENCE_S = 8.0
+#: The watchdog ends orphans within this time, in seconds; then the lock is free.
+ORPHANS_TIMEOUT_S = 8.0
 
 
 def take(path: Path) -> int:
-    """The descriptor of the locked file. Whoever inherits it holds the lock too, until the last one ends.
+    """Lock the file and return its descriptor. Processes that inherit it hold the lock too, until the last one ends.
 
     Raises:
-        DataDirLocked: somebody else holds it; the sentence says who.
+        DataDirLocked: another process holds it; the message names it.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -31,7 +31,7 @@ def take(path: Path) -> int:
 
 
 def write_holders(descriptor: int, pids: list[int]) -> None:
-    """Note in the lock file who holds it: the supervisor first, then what it has started."""
+    """Write into the lock file which processes hold it: the supervisor first, then its children."""
     line = " ".join(map(str, pids)) + "\n"
     os.pwrite(descriptor, line.encode(), 0)
     os.ftruncate(descriptor, len(line))
@@ -43,21 +43,21 @@ def _take(descriptor: int, path: Path) -> None:
     pids = [int(word) for word in os.pread(descriptor, 4096, 0).split()]
     if pids and leftovers.is_alive(pids[0]):
         raise DataDirLocked(
-            f"{path.parent} is in use by `stentor up` with pid {pids[0]}; stop that one or name another directory "
-            "with --data-dir"
+            f"{path.parent} is in use by `stentor up` with pid {pids[0]}. "
+            "Stop it, or use another directory with --data-dir."
         )
-    # Its supervisor was killed. The watchdog is ending its processes at this moment; if that died too, we do it.
-    if _try_for(descriptor, PATIENCE_S):
+    # The supervisor was killed. Its watchdog is ending the processes now; if the watchdog also died, we end them.
+    if _try_for(descriptor, ORPHANS_TIMEOUT_S):
         return
     leftovers.kill(pids[1:], holding=path)
     if not _try_for(descriptor, 2.0):
         raise DataDirLocked(
-            f"{path.parent} is still held by processes of a killed `stentor up`; the last known are {pids[1:]}"
+            f"{path.parent} is still in use by processes of a killed `stentor up`. Kill these processes: {pids[1:]}."
         )
 
 
-def _try_for(descriptor: int, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
+def _try_for(descriptor: int, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
     while not _try(descriptor):
         if time.monotonic() > deadline:
             return False

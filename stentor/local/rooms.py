@@ -1,4 +1,4 @@
-"""The rooms as processes of the embedded stack: what starts each of them, and how each shows that it is ready."""
+"""The rooms as processes of the embedded stack: how each starts, and how it shows that it is ready."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import redis
 from stentor.devices import registry as devices
 from stentor.errors import StentorError
 from stentor.local.directory import DataDir
-from stentor.local.supervision.process import Spec, passed_on
+from stentor.local.supervision.process import Spec, child_environ
 from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import CLIENT_VARIABLES, PREFIX, Settings
 
 Ready = Callable[[int], bool]
-#: Variables beside ``PASSED`` that the rooms and their model libraries read.
+#: Variables that the rooms and their model libraries read, in addition to ``PASSED``.
 ROOM_VARIABLES = ("CUDA_", "NVIDIA_", "OMP_", "ORT_", "SSL_CERT_", "COVERAGE_", "VIRTUAL_ENV")
-#: Longest wait of one look at a room.
+#: Timeout of one readiness check, in seconds.
 PROBE_S = 1.0
-#: Celery takes seconds to start. While one io worker that died comes back, the other one sends the webhooks.
+#: Two io workers: while one restarts (Celery takes seconds), the other one sends the webhooks.
 IO_NAMES = ("io", "io-2")
 IO_CONCURRENCY = 2
-#: A device ends after the batch that it speaks; what it holds beyond goes back to its lane.
+#: Seconds. A device ends after its current batch; its other jobs go back to their lanes.
 WORKER_GRACE_S = 30.0
-#: Longer than the API's own grace for the requests it is answering.
+#: Seconds. Longer than the API's own grace period for requests that it is answering.
 API_GRACE_S = 15.0
 
 
 class Rooms:
-    """Makes the specs of the rooms of one stack. ``close`` lets go of the connection that the probes use."""
+    """The specs of the rooms of one stack. ``close`` closes the connection of the readiness checks."""
 
     def __init__(self, settings: Settings, data_dir: DataDir, environ: Mapping[str, str]) -> None:
         self._settings = settings
@@ -43,7 +43,7 @@ class Rooms:
         self._redis = connect(settings, retries=0, answer_timeout_s=PROBE_S)
 
     def close(self) -> None:
-        """Close the probes' connection."""
+        """Close the connection of the readiness checks."""
         self._redis.close()
 
     def workers(self, device_names: tuple[str, ...]) -> list[Spec]:
@@ -55,8 +55,8 @@ class Rooms:
         io = ("worker", "--io", "--concurrency", str(IO_CONCURRENCY), "--name")
         return [
             *pinned,
-            *(self._beating(name, *io, name) for name in IO_NAMES),
-            self._beating("scheduler", "scheduler"),
+            *(self._with_heartbeat(name, *io, name) for name in IO_NAMES),
+            self._with_heartbeat("scheduler", "scheduler"),
         ]
 
     def api(self, host: str, port: int) -> Spec:
@@ -68,7 +68,7 @@ class Rooms:
 
         return self._spec("api", "api", "--bind", bind, ready=ready, grace_s=API_GRACE_S)
 
-    def _beating(self, name: str, *words: str) -> Spec:
+    def _with_heartbeat(self, name: str, *words: str) -> Spec:
         key = keys.beat(name, self._settings.host)
 
         def beats(_pid: int) -> bool:
@@ -80,7 +80,7 @@ class Rooms:
             with contextlib.suppress(redis.RedisError):
                 self._redis.delete(key)
 
-        forget()  # a beat of an earlier process, which may have been killed a moment ago
+        forget()  # the heartbeat of an earlier process that was killed
         return self._spec(name, *words, ready=beats, after=forget)
 
     def _device_ready(self, name: str) -> Ready:
@@ -90,7 +90,7 @@ class Rooms:
         def ready(pid: int) -> bool:
             with contextlib.suppress(StentorError, ProcessLookupError):
                 status = registry.get(wanted)
-                # What an earlier process reported may still stand there; ours is in the session we started.
+                # The report may be that of an earlier process; ours runs in the session that we started.
                 return status.state in devices.LIVE and os.getsid(status.pid) == pid
             return False
 
@@ -107,9 +107,9 @@ class Rooms:
         own = {variable: value for variable, value in self._environ.items() if variable.startswith(PREFIX)}
         return Spec(
             name=name,
-            # -P: a folder `api` or `worker` where the user happens to be must not be taken for ours.
+            # -P: do not import a folder `api` or `worker` from the working directory.
             argv=[sys.executable, "-P", "-m", "stentor.cli", *words],
-            environ=passed_on(self._environ, *ROOM_VARIABLES) | own | {"PYTHONUNBUFFERED": "1"},
+            environ=child_environ(self._environ, *ROOM_VARIABLES) | own | {"PYTHONUNBUFFERED": "1"},
             log=self._data_dir.log(name),
             cwd=Path.cwd(),
             ready=ready,
@@ -119,12 +119,12 @@ class Rooms:
 
 
 def reachable_host(host: str) -> str:
-    """An address at which a server that listens on ``host`` can be reached from this machine."""
+    """The address for connections from this machine to a server that listens on ``host``."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
 
 
 def api_answers(host: str, port: int) -> bool:
-    """Whether the API says that it, Redis, S3 and a device are ready."""
+    """Whether the API answers that it, Redis, S3 and a device are ready."""
     connection = http.client.HTTPConnection(host, port, timeout=PROBE_S)
     try:
         connection.request("GET", "/readyz")

@@ -1,4 +1,4 @@
-"""``DIR/run.json``: how to reach the stack that runs in a data directory. There only while it is ready."""
+"""``DIR/run.json``: how to reach the stack that runs in a data directory. It exists only while the stack is ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = "run.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """A running stack: its addresses, its key and its processes (name -> pid)."""
+    """A running stack: its addresses, key and processes (name -> pid)."""
 
     api_url: str
     api_key: str
@@ -24,18 +24,18 @@ class RunFile:
     s3_access_key: str
     s3_secret_key: str
     processes: dict[str, int]
-    #: The supervisor: SIGTERM to it ends the stack in order.
+    #: The supervisor. SIGTERM to it stops the stack in order.
     pid: int
     log_dir: str
 
 
 def write(data_dir: Path, run: RunFile) -> None:
-    """Tell whoever may read the directory that the stack is ready."""
+    """Write the file: the stack is ready."""
     write_private(data_dir / NAME, json.dumps(dataclasses.asdict(run), indent=2) + "\n")
 
 
 def read(data_dir: Path) -> RunFile | None:
-    """The stack that runs in this directory, or None if none does or it cannot be read."""
+    """The stack that runs in this directory; None if none runs or the file is unreadable."""
     try:
         data = json.loads((data_dir / NAME).read_text(encoding="utf-8"))
         run = RunFile(**{field.name: data[field.name] for field in dataclasses.fields(RunFile)})
@@ -45,5 +45,5 @@ def read(data_dir: Path) -> RunFile | None:
 
 
 def remove(data_dir: Path) -> None:
-    """Say that the stack is no longer ready."""
+    """Remove the file: the stack is no longer ready."""
     (data_dir / NAME).unlink(missing_ok=True)

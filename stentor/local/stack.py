@@ -1,4 +1,4 @@
-"""``stentor up``: Valkey, S3 and all rooms on this machine, until somebody asks for the end."""
+"""``stentor up``: runs Valkey, S3 and all rooms on this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,67 +15,71 @@ from stentor.local.directory import DataDir
 from stentor.local.rooms import Rooms, reachable_host
 from stentor.local.runfile import RunFile
 from stentor.local.servers.neighbours import Neighbours
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.local.supervision.stops import StopSignals
-from stentor.local.supervision.supervisor import Event, Interrupted, Supervisor
+from stentor.local.supervision.supervisor import Interrupted, Supervisor, SupervisorEvent
 from stentor.owners.access import KeyStore
 from stentor.redis import client as redis_client
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 
-#: Owner and name of the key that the stack makes for itself.
+#: Owner and name of the API key of the stack.
 KEY_OWNER, KEY_NAME = "local", "stentor up"
-#: How long Redis and S3 may take from their first answer until they do what they are for.
+#: How long Redis and S3 may take from their first answer until they work, in seconds.
 SETTLE_S = 20.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a person can choose about an embedded stack."""
+class StackOptions:
+    """The options of an embedded stack."""
 
     data_dir: Path
     host: str = "127.0.0.1"
-    #: 0 takes a free port.
+    #: 0 selects a free port.
     port: int = 8080
     devices: tuple[str, ...] = ("cpu",)
 
 
 def up(
-    options: Options,
+    options: StackOptions,
     environ: Mapping[str, str],
     *,
-    report: Callable[[Event], None],
+    report: Callable[[SupervisorEvent], None],
     ready: Callable[[RunFile], None],
 ) -> None:
-    """Run the stack until SIGINT, SIGTERM or SIGHUP; ``ready`` is called once, when everything has answered.
+    """Run the stack until SIGINT, SIGTERM or SIGHUP. ``ready`` is called once, when all processes are ready.
 
     Raises:
         ConfigurationError: the settings, the data directory, the port or a missing program do not allow a start.
-        UnavailableError: a process does not come up, or keeps dying. Everything has been stopped.
+        UnavailableError: a process does not start, or keeps dying. Everything was stopped.
     """
-    # A bad variable of the user's must not cost them a start and a stop.
+    # Check the settings first, so that an invalid variable does not cost a start and a stop.
     Settings.from_environ(environ)
-    port = chosen_port(options.port, options.host)
+    port = usable_port(options.port, options.host)
     with StopSignals() as stops, DataDir.open(options.data_dir) as data_dir, contextlib.ExitStack() as cleanup:
         runfile.remove(data_dir.root)
         supervisor = Supervisor(
-            report, stop_asked=stops.asked, inherit=(data_dir.lock,), changed=data_dir.remember_children
+            report, stop_requested=stops.is_requested, inherit=(data_dir.lock,), on_change=data_dir.remember_children
         )
         try:
             with contextlib.suppress(Interrupted):
                 near = Neighbours(data_dir, environ, supervisor)
-                told = _start(dataclasses.replace(options, port=port), environ, data_dir, near, cleanup)
-                ready(told())
-                supervisor.watch(healed=told)
+                write_run_file = _start(dataclasses.replace(options, port=port), environ, data_dir, near, cleanup)
+                ready(write_run_file())
+                supervisor.watch(on_ready=write_run_file)
         finally:
             runfile.remove(data_dir.root)
-            supervisor.stop(hurry=stops.insisted)
+            supervisor.stop(hurry=stops.is_urgent)
 
 
 def _start(
-    options: Options, environ: Mapping[str, str], data_dir: DataDir, near: Neighbours, cleanup: contextlib.ExitStack
+    options: StackOptions,
+    environ: Mapping[str, str],
+    data_dir: DataDir,
+    near: Neighbours,
+    cleanup: contextlib.ExitStack,
 ) -> Callable[[], RunFile]:
-    """Start everything; returns what writes ``run.json`` anew."""
+    """Start everything; return the function that writes ``run.json`` again."""
     supervisor = near.supervisor
     supervisor.launch(near.specs)
     supervisor.wait_ready()
@@ -87,16 +91,16 @@ def _start(
     supervisor.launch([rooms.api(options.host, options.port)])
     supervisor.wait_ready()
 
-    def told() -> RunFile:
+    def write_run_file() -> RunFile:
         run = _run_file(options, settings, data_dir, near.api_key, supervisor.pids)
         runfile.write(data_dir.root, run)
         return run
 
-    return told
+    return write_run_file
 
 
 def _prepare(settings: Settings, api_key: str) -> None:
-    """Give the stack's key to the API and make the bucket."""
+    """Store the stack's API key and create the bucket."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         try:
@@ -111,7 +115,9 @@ def _prepare(settings: Settings, api_key: str) -> None:
             return
 
 
-def _run_file(options: Options, settings: Settings, data_dir: DataDir, api_key: str, pids: dict[str, int]) -> RunFile:
+def _run_file(
+    options: StackOptions, settings: Settings, data_dir: DataDir, api_key: str, pids: dict[str, int]
+) -> RunFile:
     host = reachable_host(options.host)
     return RunFile(
         api_url=f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}",

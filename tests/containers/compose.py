@@ -19,7 +19,7 @@ import httpx
 import trustme
 import yaml
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from tests.containers import engine
 from tests.containers.engine import podman
 from tests.support.servers.access_list import COMPOSE, make_secrets
@@ -73,11 +73,11 @@ class ComposeStack:
 
     def __init__(self, folder: Path) -> None:
         self.project = f"stentor-test-{os.getpid()}"
-        self.port = chosen_port(0, "127.0.0.1")
+        self.port = usable_port(0, "127.0.0.1")
         self._folder = folder / "compose"
         shutil.copytree(COMPOSE, self._folder, ignore=shutil.ignore_patterns("node_modules", "secrets", ".env", "tls"))
         make_secrets(self._folder / "secrets")
-        url, https_port = f"http://127.0.0.1:{self.port}", chosen_port(0, "127.0.0.1")
+        url, https_port = f"http://127.0.0.1:{self.port}", usable_port(0, "127.0.0.1")
         told = {
             "STENTOR_TAG": engine.TAG,
             "STENTOR_BIND": "127.0.0.1",

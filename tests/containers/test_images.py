@@ -16,7 +16,7 @@ import pytest
 
 from stentor.local import Neighbours
 from stentor.local.servers.neighbours import neighbours
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from tests.containers import engine
 from tests.containers.engine import AT_MOST_MB, image, inspect, layers, podman, run_once
 from tests.support.stacks.stack import eventually
@@ -105,7 +105,7 @@ def test_the_api_answers_soon_after_its_container_was_started(near: Neighbours) 
 
 def cold_start_s(near: Neighbours) -> float:
     """Seconds from `podman run` to the first answer of ``/healthz``."""
-    port, name = chosen_port(0, "127.0.0.1"), f"stentor-cold-{time.monotonic_ns()}"
+    port, name = usable_port(0, "127.0.0.1"), f"stentor-cold-{time.monotonic_ns()}"
     environ = [f"--env=STENTOR_REDIS_URL={near.redis_url}", f"--env=STENTOR_S3_ENDPOINT={near.s3_endpoint}"]
     locked_up = ["--read-only", "--tmpfs=/tmp", "--cap-drop=all", "--network=host", "--no-healthcheck"]
     command = ["stentor", "api", f"--bind=127.0.0.1:{port}"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from tests.nvml.stub import stub_gpus
 from tests.support.servers.prometheus import DASHBOARDS, Asked, Prometheus, alerts, asked, program, prometheus
 from tests.support.servers.receivers import LOOPBACK, receiver
@@ -30,7 +30,7 @@ def watched(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A Prometheus that watches rooms at work."""
     program("prometheus")
     folder = tmp_path_factory.mktemp("watched")
-    port = chosen_port(0, "127.0.0.1")
+    port = usable_port(0, "127.0.0.1")
     with stub_gpus(folder) as gpus, receiver() as there:
         environ = {
             **gpus.environ,

@@ -11,7 +11,7 @@ from stentor.cli import output
 from stentor.local import stack
 from stentor.local.directory import default_data_dir
 from stentor.local.runfile import RunFile
-from stentor.local.supervision.supervisor import Event
+from stentor.local.supervision.supervisor import SupervisorEvent
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -35,7 +35,7 @@ def up(port: int, host: str, data_dir: Path | None, devices: str) -> None:
             "names no device; wanted is a list such as cpu or cuda:0,cuda:1", param_hint="--devices"
         )
     directory = (data_dir or default_data_dir(os.environ)).expanduser().absolute()
-    options = stack.Options(data_dir=directory, host=host, port=port, devices=names)
+    options = stack.StackOptions(data_dir=directory, host=host, port=port, devices=names)
     # The stack's own servers are on loopback, whatever proxy this machine uses for the rest.
     os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1", "localhost"]))
     click.echo(f"starting in {directory}")
@@ -43,7 +43,7 @@ def up(port: int, host: str, data_dir: Path | None, devices: str) -> None:
     click.echo("stopped")
 
 
-def _report(event: Event) -> None:
+def _report(event: SupervisorEvent) -> None:
     match event.kind:
         case "ready":
             click.echo(f"  {event.name:<14} ready after {event.took_s:.1f} s (pid {event.pid})")
@@ -57,7 +57,7 @@ def _report(event: Event) -> None:
             pass
 
 
-def _ready(run: RunFile, options: stack.Options) -> None:
+def _ready(run: RunFile, options: stack.StackOptions) -> None:
     pairs = [
         ("API", run.api_url),
         ("docs", f"{run.api_url}/docs"),

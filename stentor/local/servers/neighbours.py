@@ -1,4 +1,4 @@
-"""Valkey and S3 for a stack or for tests: started for real, in about a second, with data that stays."""
+"""Valkey and S3 for a stack or for tests: real servers that start in about a second and keep their data."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from stentor.local.directory import DataDir
 from stentor.local.servers import programs, seaweedfs, valkey
-from stentor.local.servers.ports import kept_ports
+from stentor.local.servers.ports import stable_ports
 from stentor.local.supervision.process import Spec
 from stentor.local.supervision.supervisor import Supervisor
 
 BUCKET = "stentor"
 VALKEY, S3 = "valkey", "s3"
-#: A variable that starts with one of these means: there is a Redis (an S3) elsewhere, use that one.
+#: A variable that starts with one of these means that Redis (or S3) runs elsewhere.
 REDIS_VARIABLES = ("STENTOR_REDIS_URL",)
 S3_VARIABLES = ("STENTOR_S3_ENDPOINT", "STENTOR_S3_ACCESS_KEY", "STENTOR_S3_SECRET_KEY")
 
 
 def is_elsewhere(variables: tuple[str, ...], environ: Mapping[str, str]) -> bool:
-    """Whether the environment names this neighbour itself."""
+    """Whether the environment names a server of its own."""
     return any(variable.startswith(variables) for variable in environ)
 
 
 class Neighbours:
-    """The servers of one data directory: how to start them, and how to reach them.
+    """The servers of one data directory: how to start and how to reach them.
 
-    ``environ`` are the ``STENTOR_*`` variables for the rooms; secrets are in files that the variables name.
+    ``environ`` has the ``STENTOR_*`` variables for the rooms; secrets are in files that these variables name.
     """
 
     def __init__(self, data_dir: DataDir, environ: Mapping[str, str], supervisor: Supervisor) -> None:
@@ -38,7 +38,7 @@ class Neighbours:
         self.api_key = secrets.api_key
         self.s3_access_key, self.s3_secret_key = secrets.s3_access_key, secrets.s3_secret_key
         self.s3_bucket = environ.get("STENTOR_S3_BUCKET", BUCKET)
-        ports = kept_ports(data_dir.root / "ports.json", (VALKEY, *seaweedfs.SERVERS))
+        ports = stable_ports(data_dir.root / "ports.json", (VALKEY, *seaweedfs.SERVERS))
         valkey_port = ports.pop(VALKEY)
         self.redis_url = f"redis://:{secrets.redis_password}@127.0.0.1:{valkey_port}/0"
         self.s3_endpoint = f"http://127.0.0.1:{ports[S3]}"
@@ -64,46 +64,46 @@ class Neighbours:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the servers that run."""
+        """Process ids of the running servers."""
         return self.supervisor.pids
 
     def start(self, name: str) -> None:
-        """Start a server that was stopped or killed: same port, same data. Returns when it answers."""
-        self.supervisor.start_again(name)
+        """Start a stopped or killed server with the same port and data, and wait until it answers."""
+        self.supervisor.restart(name)
 
     def stop(self, name: str) -> None:
-        """End a server in order; returns when it is gone."""
+        """Stop a server in order, and wait for its end."""
         self.supervisor.stop_some([name])
 
     def kill(self, name: str) -> None:
-        """Kill a server with SIGKILL; returns when it is gone."""
+        """Kill a server with SIGKILL, and wait for its end."""
         self.supervisor.signal(name, signal.SIGKILL)
         self.supervisor.stop_some([name])
 
     def pause(self, name: str) -> None:
-        """Stop a server in its tracks: connections stay, nothing answers."""
+        """Pause a server with SIGSTOP: connections stay open, but nothing answers."""
         self.supervisor.signal(name, signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        """Let a paused server go on."""
+        """Continue a paused server."""
         self.supervisor.signal(name, signal.SIGCONT)
 
 
 @contextlib.contextmanager
 def neighbours(data_dir: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[Neighbours]:
-    """Valkey and S3 with their data in ``data_dir``, ready; both are stopped at the end. For tests and tools.
+    """Run Valkey and S3 with their data in ``data_dir``; both are stopped at the end. For tests and tools.
 
-    Nothing is started again by itself. The bucket is not made. Call it from the main thread.
+    They are not restarted automatically. The bucket is not created. Call it from the main thread.
 
     Raises:
-        ProgramMissing: a server is not on this machine.
-        DataDirLocked: something else runs in the directory.
-        ProcessFailed: a server does not come up.
+        ProgramMissing: a server is not installed.
+        DataDirLocked: another stack uses the directory.
+        ProcessFailed: a server does not start.
     """
     chosen = os.environ if environ is None else environ
     clean = {name: value for name, value in chosen.items() if not name.startswith("STENTOR_")}
     with DataDir.open(data_dir) as opened:
-        supervisor = Supervisor(inherit=(opened.lock,), changed=opened.remember_children)
+        supervisor = Supervisor(inherit=(opened.lock,), on_change=opened.remember_children)
         near = Neighbours(opened, clean, supervisor)
         try:
             supervisor.launch(near.specs)

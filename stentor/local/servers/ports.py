@@ -11,15 +11,15 @@ from pathlib import Path
 
 from stentor.local.errors import PortTaken
 
-#: SeaweedFS listens for gRPC at its HTTP port plus this.
+#: SeaweedFS uses its HTTP port plus this number for gRPC.
 GRPC_OFFSET = 10_000
-#: Below 32768, where Linux starts to give out ports to outgoing connections (also with the offset added), so that
-#: a restarted server finds its port again.
+#: Also with the offset added, these are below 32768, where Linux starts the ports of outgoing connections. So a
+#: restarted server finds its port free.
 LOWEST, HIGHEST = 10_240, 22_000
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen on this port now."""
+    """Whether a server can listen on this port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,31 +31,31 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct ports that are free, each with its gRPC neighbour ``port + GRPC_OFFSET`` free too."""
+    """Distinct free ports whose gRPC ports ``port + GRPC_OFFSET`` are also free."""
     found: list[int] = []
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
         if len(found) == count:
             return found
         if is_free(port) and is_free(port + GRPC_OFFSET):
             found.append(port)
-    raise PortTaken(f"{count} free ports are wanted between {LOWEST} and {HIGHEST}; {len(found)} are left")
+    raise PortTaken(f"Not enough free ports between {LOWEST} and {HIGHEST}: {count} are needed, {len(found)} are free.")
 
 
-def chosen_port(port: int, host: str) -> int:
+def usable_port(port: int, host: str) -> int:
     """The port itself, or a free one for 0.
 
     Raises:
-        PortTaken: it cannot be listened on.
+        PortTaken: the port is in use or not allowed.
     """
     if port == 0:
         return free_ports(1)[0]
     if not is_free(port, host):
-        raise PortTaken(f"port {port} of {host} cannot be listened on; choose another, or --port 0 for a free one")
+        raise PortTaken(f"Cannot listen on port {port} of {host}. Choose another port, or use --port 0 for a free one.")
     return port
 
 
-def kept_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
-    """Ports by name: those of the last time if all are still free (so that presigned URLs stay good), else new ones."""
+def stable_ports(path: Path, names: Sequence[str]) -> dict[str, int]:
+    """Ports by name: those of the last start if all are free (so that presigned URLs stay valid), or else new ones."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(path.read_text(encoding="utf-8"))
         ports = {name: int(kept[name]) for name in names}

@@ -1,9 +1,9 @@
-"""The embedded S3: SeaweedFS in one process, loopback only, signatures checked, side doors shut.
+"""The embedded S3: SeaweedFS in one process, on loopback only, with checked signatures and closed side doors.
 
-``weed mini`` is a master, a volume server, a filer, an S3 gateway and a maintenance worker with its admin server, each
-on two ports. Of these only S3 is for us. The filer and the volume server would give any object to whoever asks on
-loopback; with signing keys in ``security.toml`` they want tokens, which S3 makes for itself. (Their gRPC ports would
-need TLS for the same; who can reach loopback and speaks SeaweedFS's own protocol is not kept out.)
+``weed mini`` runs a master, a volume server, a filer, an S3 gateway and a maintenance worker with its admin server,
+each on two ports. Stentor uses only S3. The filer and the volume server would give any object to any local process;
+with signing keys in ``security.toml`` they require tokens, which S3 creates itself. (Their gRPC ports would need TLS
+for the same protection. They are open to local processes that speak SeaweedFS's own protocol.)
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from stentor.local.directory import DataDir, Secrets
 from stentor.local.servers.ports import GRPC_OFFSET
-from stentor.local.supervision.process import Spec, passed_on
+from stentor.local.supervision.process import Spec, child_environ
 
-#: The servers inside ``weed mini`` that take a port.
+#: The servers inside ``weed mini`` that need a port.
 SERVERS = ("s3", "master", "volume", "filer", "admin")
-#: A volume is a file that grows up to this size; the first write wants room for one.
+#: A volume is a file that grows up to this size; the first write needs space for one.
 VOLUME_LIMIT_MB = 256
 PROBE_S = 1.0
 
@@ -36,18 +36,18 @@ key = "{key}"
 
 
 def spec(data_dir: DataDir, *, program: Path, ports: dict[str, int], secrets: Secrets, environ: dict[str, str]) -> Spec:
-    """How the embedded S3 is started; its identity and keys are written on the way. ``ports`` has all ``SERVERS``."""
+    """The spec of the embedded S3; also writes its identity and keys. ``ports`` has all ``SERVERS``."""
     identities = data_dir.secret_file("s3.json", _identities(secrets))
     # `weed` looks for security.toml in its working directory, and keeps state in HOME.
     data_dir.secret_file("security.toml", _SECURITY.format(key=secrets.s3_internal_key))
     folder = data_dir.root / "s3"
-    # Options of an earlier start, which would be read back.
+    # Options of an earlier start, which `weed` would read again.
     (folder / "mini.options").unlink(missing_ok=True)
     _remove_sockets(ports)
     return Spec(
         name="s3",
         argv=[str(program), "mini", *_options(folder, identities, ports)],
-        environ=passed_on(environ) | {"HOME": str(data_dir.run)},
+        environ=child_environ(environ) | {"HOME": str(data_dir.run)},
         log=data_dir.log("s3"),
         cwd=data_dir.run,
         ready=lambda _: answers(ports),
@@ -69,8 +69,8 @@ def _options(folder: Path, identities: Path, ports: dict[str, int]) -> list[str]
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",
-        # A master that resumes waits for an election, which its volume server only notices 5 s later; what it would
-        # resume it also learns from the volume server's first message (tried: 14 kills and stops, no object lost).
+        # A master that resumes its state waits for an election, which its volume server notices only 5 s later. It gets
+        # the same state from the volume server's first message (tested with 14 kills and stops, no object lost).
         "-master.resumeState=false",
         f"-master.volumeSizeLimitMB={VOLUME_LIMIT_MB}",
         "-volume.preStopSeconds=0",
@@ -84,7 +84,7 @@ def _identities(secrets: Secrets) -> str:
 
 
 def _remove_sockets(ports: dict[str, int]) -> None:
-    """Remove the Unix sockets that ``weed`` makes in /tmp and does not always take away."""
+    """Remove the Unix sockets that ``weed`` creates in /tmp and does not always remove."""
     for name, port in ports.items():
         for leftover in (f"seaweedfs-{name}-{port}.sock", f"seaweedfs-{name}-grpc-{port + GRPC_OFFSET}.sock"):
             with contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ def _remove_sockets(ports: dict[str, int]) -> None:
 
 
 def answers(ports: dict[str, int]) -> bool:
-    """Whether the S3 gateway says that it is up and the master knows of a place for objects."""
+    """Whether the S3 gateway is up and the master knows a place for objects."""
     if _get(ports["s3"], "/healthz") is None:
         return False
     with contextlib.suppress(ValueError, KeyError, TypeError):

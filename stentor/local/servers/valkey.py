@@ -1,4 +1,4 @@
-"""The embedded Valkey: every write on disk before it is answered, loopback only, a password."""
+"""The embedded Valkey: it writes to disk before it answers, listens on loopback only, and needs a password."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import socket
 from pathlib import Path
 
 from stentor.local.directory import DataDir
-from stentor.local.supervision.process import Spec, passed_on
+from stentor.local.supervision.process import Spec, child_environ
 
-#: Longest wait of one look at whether Valkey answers.
+#: Timeout of one readiness check, in seconds.
 PROBE_S = 0.5
 
 _CONFIG = """\
@@ -30,16 +30,16 @@ tcp-keepalive 60
 
 
 def spec(data_dir: DataDir, *, program: Path, port: int, password: str, environ: dict[str, str]) -> Spec:
-    """How the embedded Valkey (or Redis) is started; its configuration is written on the way.
+    """The spec of the embedded Valkey (or Redis); also writes its configuration.
 
-    The password stands in a file that only the owner reads, not on the command line, which everybody can read.
+    The password is in a file that only the owner can read, not on the command line, which all users can read.
     """
     folder = str(data_dir.root / "valkey").replace("\\", "\\\\").replace('"', '\\"')
     config = data_dir.secret_file("valkey.conf", _CONFIG.format(port=port, password=password, folder=folder))
     return Spec(
         name="valkey",
         argv=[str(program), str(config)],
-        environ=passed_on(environ),
+        environ=child_environ(environ),
         log=data_dir.log("valkey"),
         cwd=data_dir.run,
         ready=lambda _: answers(port, password),
@@ -47,7 +47,7 @@ def spec(data_dir: DataDir, *, program: Path, port: int, password: str, environ:
 
 
 def answers(port: int, password: str) -> bool:
-    """Whether the server takes the password and has loaded its data."""
+    """Whether the server accepts the password and has loaded its data."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=PROBE_S) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\nQUIT\r\n".encode())

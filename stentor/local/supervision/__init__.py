@@ -1,1 +1,1 @@
-"""Processes of the local stack: started, restarted and stopped."""
+"""Starts, restarts and stops the processes of the local stack."""

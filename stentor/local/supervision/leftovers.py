@@ -1,4 +1,4 @@
-"""Ends what a killed supervisor left behind, and nothing else."""
+"""Ends the processes that a killed supervisor left behind, and no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this id runs (a zombie counts, where there is no /proc to tell)."""
+    """Whether a process with this id runs. Without /proc, a zombie counts as running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -23,9 +23,9 @@ def is_alive(pid: int) -> bool:
 
 
 def kill(pids: Iterable[int], *, holding: Path) -> None:
-    """Kill those of the processes, with their groups, that hold the file ``holding``.
+    """Kill those of the processes, with their groups, that have the file ``holding`` open.
 
-    A pid may belong to somebody else by now, so only a process that has our lock open is killed.
+    A pid may belong to another program by now, so only a process with our lock open is killed.
     """
     for pid in pids:
         if _holds(pid, holding):

@@ -1,4 +1,4 @@
-"""Asks to stop, by signal: the handlers only count, the supervisor looks."""
+"""Stop requests by signal: the handlers only count, and the supervisor checks the count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignals:
-    """While entered, SIGINT, SIGTERM and SIGHUP are requests to stop. Main thread only."""
+    """A context in which SIGINT, SIGTERM and SIGHUP are stop requests. Main thread only."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -18,20 +18,20 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._count_signal)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
+    def _count_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
 
-    def asked(self) -> bool:
-        """Whether somebody wants the end."""
+    def is_requested(self) -> bool:
+        """Whether a stop was requested."""
         return self._count > 0
 
-    def insisted(self) -> bool:
-        """Whether somebody asked twice, and does not want to wait for an orderly end."""
+    def is_urgent(self) -> bool:
+        """Whether a stop was requested twice: do not wait for an orderly end."""
         return self._count > 1

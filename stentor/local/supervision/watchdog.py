@@ -1,9 +1,9 @@
-"""Ends the stack's processes when the supervisor is killed and cannot do it.
+"""Ends the stack's processes after the supervisor was killed.
 
-A program of its own that only uses the standard library: it reads lines ``+PID`` and ``-PID`` (process groups that the
-supervisor has started or buried) until the pipe breaks, which is what the death of the supervisor does to it. Unlike
-PR_SET_PDEATHSIG this reaches grandchildren (Celery's prefork children), needs no code between fork and exec, does not
-depend on which thread started a process, and works where there is no prctl.
+A separate program that uses only the standard library. It reads lines ``+PID`` and ``-PID`` (process groups that the
+supervisor has started or that have ended) until the pipe breaks, because the supervisor died. Unlike PR_SET_PDEATHSIG
+it reaches grandchildren (Celery's prefork children), needs no code between fork and exec, does not depend on the thread
+that started a process, and works without prctl.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-#: How long the orphans may take to end in order before they are killed.
+#: How long orphans may take to stop by themselves before they are killed, in seconds.
 GRACE_S = 5.0
 
 
@@ -22,12 +22,12 @@ def _signal_all(groups: set[int], number: int) -> None:
             os.killpg(group, number)
         except ProcessLookupError:
             groups.discard(group)
-        except PermissionError:  # macOS says so for a group of zombies
+        except PermissionError:  # macOS raises it for a group of zombies
             groups.discard(group)
 
 
 def main() -> None:
-    """Watch the standard input until it ends, then end the groups."""
+    """Read standard input until it ends, then end the process groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_IGN)

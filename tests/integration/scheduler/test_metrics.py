@@ -18,7 +18,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from stentor.devices.registry import DeviceRegistry, DeviceStatus
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.redis.client import connect
 from tests.conftest import register_voice
 from tests.support.speech.factories import TONE, ToneEngine
@@ -80,7 +80,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("metrics")
-    port = chosen_port(0, "127.0.0.1")
+    port = usable_port(0, "127.0.0.1")
     bind = f"127.0.0.1:{port}"
     environ = {"STENTOR_DEFAULT_VOICE": TONE, "STENTOR_METRICS_BIND": bind, "TMPDIR": str(folder), "STENTOR_HOST": "h"}
     with (

@@ -26,7 +26,7 @@ from stentor.local import Neighbours, runfile
 from stentor.local.directory import DataDir
 from stentor.local.errors import DataDirLocked, DataDirUnusable, PortTaken
 from stentor.local.servers.neighbours import neighbours
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.local.supervision import leftovers
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
@@ -52,7 +52,7 @@ class Rooms:
         pass
 
 stack.Rooms = Rooms
-stack.up(stack.Options(data_dir=Path(sys.argv[1]), port=0), {"PATH": "/usr/bin:/bin"},
+stack.up(stack.StackOptions(data_dir=Path(sys.argv[1]), port=0), {"PATH": "/usr/bin:/bin"},
          report=lambda event: print(event, flush=True), ready=lambda run: None)
 """
 
@@ -214,7 +214,7 @@ def test_a_second_stack_on_one_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(DataDirUnusable, match="holds other things"):
+    with pytest.raises(DataDirUnusable, match="contains other files"):
         DataDir.open(tmp_path)
 
 
@@ -236,7 +236,7 @@ def test_a_log_that_has_grown_large_is_put_aside(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(PortTaken, match="--port 0"):
-        chosen_port(server.getsockname()[1], "127.0.0.1")
+        usable_port(server.getsockname()[1], "127.0.0.1")
 
 
 def test_run_json_tells_how_to_reach_the_stack_and_goes_with_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.local.servers.programs import find_valkey
 from tests.support.stacks.stack import eventually
 
@@ -30,7 +30,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.secrets = folder / "secrets"
         make_secrets(self.secrets)
-        self.port = chosen_port(0, "127.0.0.1")
+        self.port = usable_port(0, "127.0.0.1")
         here = f"--port {self.port} --bind 127.0.0.1 --dir {folder} --aclfile {self.secrets / 'users.acl'}"
         self._command = [str(find_valkey()), str(COMPOSE / "redis" / "redis.conf"), *here.split()]
         self._process = self._started()

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from tests.support.stacks.stack import eventually
 
 COMPOSE = Path(__file__).parents[3] / "compose"
@@ -116,7 +116,7 @@ def config(folder: Path, targets: Mapping[str, str]) -> Path:
 @contextlib.contextmanager
 def prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
     """A Prometheus that watches these targets by job, and itself; it is stopped at the end."""
-    port = chosen_port(0, "127.0.0.1")
+    port = usable_port(0, "127.0.0.1")
     command = [
         program("prometheus"),
         f"--config.file={config(folder, {**targets, 'prometheus': f'127.0.0.1:{port}'})}",

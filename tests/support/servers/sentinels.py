@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.local.servers.programs import find_valkey
 from tests.support.stacks.stack import eventually
 
@@ -106,7 +106,7 @@ class Trio:
         )
 
     def _start(self, name: str, config: str, *words: str, answers_to: str, master_port: int = 0) -> int:
-        port, folder = chosen_port(0, "127.0.0.1"), self._folder / name
+        port, folder = usable_port(0, "127.0.0.1"), self._folder / name
         folder.mkdir()
         file = folder / "conf"
         file.write_text(

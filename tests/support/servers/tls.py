@@ -13,7 +13,7 @@ import pytest
 import redis
 import trustme
 
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from tests.support.stacks.stack import eventually
 
 PASSWORD, MASTER = "kept", "stentor"
@@ -77,7 +77,7 @@ def redis_with_tls(
 
     With ``sentinel_of`` it is a sentinel that watches the server at that port.
     """
-    program, port = tls_server(), chosen_port(0, "127.0.0.1")
+    program, port = tls_server(), usable_port(0, "127.0.0.1")
     folder.mkdir()
     ca.write(folder, *hosts)
     config = folder / "conf"

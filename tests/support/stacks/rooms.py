@@ -18,7 +18,7 @@ from stentor.client import Client
 from stentor.client.types import JobJson
 from stentor.local import Neighbours
 from stentor.local.servers.neighbours import neighbours
-from stentor.local.servers.ports import chosen_port
+from stentor.local.servers.ports import usable_port
 from stentor.owners.access import KeyStore
 from stentor.redis.client import connect
 from stentor.settings import Settings
@@ -40,7 +40,7 @@ class Rooms:
 
     def __init__(self, near: Neighbours, folder: Path, environ: Mapping[str, str]) -> None:
         self.near = near
-        self.port = chosen_port(0, "127.0.0.1")
+        self.port = usable_port(0, "127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")}
         # A neighbour that is elsewhere takes the place of the one that was started.

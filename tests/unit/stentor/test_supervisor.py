@@ -13,9 +13,9 @@ import pytest
 
 from stentor.local.errors import ProcessFailed
 from stentor.local.supervision import leftovers
-from stentor.local.supervision.process import Spec, passed_on
-from stentor.local.supervision.restarts import GiveUp, Record, Restart, after_death
-from stentor.local.supervision.supervisor import Event, Interrupted, Supervisor
+from stentor.local.supervision.process import Spec, child_environ
+from stentor.local.supervision.restarts import GiveUp, Restart, RestartHistory, after_death
+from stentor.local.supervision.supervisor import Interrupted, Supervisor, SupervisorEvent
 
 SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(600)"
 STUBBORN = (
@@ -49,19 +49,19 @@ def spec(folder: Path, name: str, code: str, *, says: str = "here", grace_s: flo
 
 
 @pytest.fixture
-def events() -> list[Event]:
+def events() -> list[SupervisorEvent]:
     return []
 
 
 @pytest.fixture
-def supervisor(events: list[Event]) -> Iterator[Supervisor]:
+def supervisor(events: list[SupervisorEvent]) -> Iterator[Supervisor]:
     made = Supervisor(events.append)
     yield made
     made.stop(hurry=lambda: True)
 
 
 def test_the_first_death_is_answered_at_once() -> None:
-    record = Record(started_at_s=100.0)
+    record = RestartHistory(started_at_s=100.0)
     assert after_death(record, now_s=101.0) == Restart(at_s=101.0, fast_deaths=1)
 
 
@@ -69,32 +69,36 @@ def test_fast_deaths_in_a_row_are_answered_more_and_more_slowly() -> None:
     waits = [
         decision.at_s - 101.0
         for deaths in range(5)
-        if isinstance(decision := after_death(Record(started_at_s=100.0, fast_deaths=deaths), now_s=101.0), Restart)
+        if isinstance(
+            decision := after_death(RestartHistory(started_at_s=100.0, fast_deaths=deaths), now_s=101.0), Restart
+        )
     ]
     assert waits == [0.0, 0.5, 1.0, 2.0, 5.0]
 
 
 def test_six_fast_deaths_in_a_row_are_too_many() -> None:
-    assert after_death(Record(started_at_s=100.0, fast_deaths=5), now_s=101.0) == GiveUp(fast_deaths=6)
+    assert after_death(RestartHistory(started_at_s=100.0, fast_deaths=5), now_s=101.0) == GiveUp(fast_deaths=6)
 
 
 def test_a_process_that_has_never_answered_gets_one_more_chance() -> None:
-    first = after_death(Record(started_at_s=100.0, was_ready=False), now_s=101.0)
-    second = after_death(Record(started_at_s=101.0, fast_deaths=1, was_ready=False), now_s=102.0)
+    first = after_death(RestartHistory(started_at_s=100.0, was_ready=False), now_s=101.0)
+    second = after_death(RestartHistory(started_at_s=101.0, fast_deaths=1, was_ready=False), now_s=102.0)
     assert (first, second) == (Restart(at_s=101.0, fast_deaths=1), GiveUp(fast_deaths=2))
 
 
 def test_a_long_life_forgives_earlier_deaths() -> None:
-    assert after_death(Record(started_at_s=100.0, fast_deaths=5), now_s=120.0) == Restart(at_s=120.0, fast_deaths=1)
+    assert after_death(RestartHistory(started_at_s=100.0, fast_deaths=5), now_s=120.0) == Restart(
+        at_s=120.0, fast_deaths=1
+    )
 
 
 def test_a_child_gets_only_what_it_needs_of_the_environment() -> None:
     environ = {"PATH": "/bin", "LC_ALL": "C", "AWS_SECRET_ACCESS_KEY": "s", "CUDA_HOME": "/cuda", "PATHOLOGY": "x"}
-    assert passed_on(environ, "CUDA_") == {"PATH": "/bin", "LC_ALL": "C", "CUDA_HOME": "/cuda"}
+    assert child_environ(environ, "CUDA_") == {"PATH": "/bin", "LC_ALL": "C", "CUDA_HOME": "/cuda"}
 
 
 def test_processes_start_side_by_side_and_stop_in_reverse(
-    tmp_path: Path, supervisor: Supervisor, events: list[Event]
+    tmp_path: Path, supervisor: Supervisor, events: list[SupervisorEvent]
 ) -> None:
     supervisor.launch([spec(tmp_path, "a", SLEEPER), spec(tmp_path, "b", SLEEPER)])
     supervisor.launch([spec(tmp_path, "c", SLEEPER)])
@@ -106,15 +110,15 @@ def test_processes_start_side_by_side_and_stop_in_reverse(
 
 
 def test_a_killed_process_is_started_again_and_it_is_said(
-    tmp_path: Path, supervisor: Supervisor, events: list[Event]
+    tmp_path: Path, supervisor: Supervisor, events: list[SupervisorEvent]
 ) -> None:
     supervisor.launch([spec(tmp_path, "a", SLEEPER)])
     supervisor.wait_ready()
     before = supervisor.pids["a"]
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: (supervisor.look(), events[-1].kind == "ready" and supervisor.pids["a"] != before)[1])
+    eventually(lambda: (supervisor.check(), events[-1].kind == "ready" and supervisor.pids["a"] != before)[1])
     assert [event.kind for event in events] == ["starting", "ready", "died", "starting", "ready"]
-    assert events[2].detail == "killed by SIGKILL, starting again"
+    assert events[2].detail == "killed by SIGKILL, restarting"
 
 
 def test_children_of_a_killed_process_do_not_outlive_it(tmp_path: Path, supervisor: Supervisor) -> None:
@@ -122,20 +126,22 @@ def test_children_of_a_killed_process_do_not_outlive_it(tmp_path: Path, supervis
     supervisor.wait_ready()
     child = int((tmp_path / "a.log").read_text().split()[1])
     os.kill(supervisor.pids["a"], signal.SIGKILL)
-    eventually(lambda: (supervisor.look(), not leftovers.is_alive(child))[1])
+    eventually(lambda: (supervisor.check(), not leftovers.is_alive(child))[1])
 
 
 def test_a_process_that_cannot_start_is_an_error_with_the_end_of_its_log(
     tmp_path: Path, supervisor: Supervisor
 ) -> None:
     supervisor.launch([spec(tmp_path, "a", "raise SystemExit('no configuration')")])
-    with pytest.raises(ProcessFailed, match=r"(?s)a died 2 times in a row, last by exit code 1.*no configuration"):
+    with pytest.raises(
+        ProcessFailed, match=r"(?s)a died 2 times in a row, most recently with exit code 1.*no configuration"
+    ):
         supervisor.wait_ready()
 
 
 def test_a_process_that_does_not_answer_in_time_is_an_error(tmp_path: Path, supervisor: Supervisor) -> None:
     supervisor.launch([spec(tmp_path, "a", SLEEPER, says="never said")])
-    with pytest.raises(ProcessFailed, match="a has not answered within 0 s"):
+    with pytest.raises(ProcessFailed, match="a was not ready within 0 s"):
         supervisor.wait_ready(timeout_s=0.3)
 
 
@@ -143,12 +149,12 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path: Path, supervisor: Sup
     missing = Spec(
         name="a", argv=["/nowhere/a"], environ={}, log=tmp_path / "a.log", cwd=tmp_path, ready=lambda _: True
     )
-    with pytest.raises(ProcessFailed, match="a cannot be started"):
+    with pytest.raises(ProcessFailed, match="Cannot start a"):
         supervisor.launch([missing])
 
 
 def test_a_process_that_ignores_the_request_to_stop_is_killed_after_its_grace(
-    tmp_path: Path, supervisor: Supervisor, events: list[Event]
+    tmp_path: Path, supervisor: Supervisor, events: list[SupervisorEvent]
 ) -> None:
     supervisor.launch([spec(tmp_path, "a", STUBBORN, grace_s=0.2)])
     supervisor.wait_ready()
@@ -157,7 +163,7 @@ def test_a_process_that_ignores_the_request_to_stop_is_killed_after_its_grace(
 
 
 def test_a_stop_that_is_asked_for_while_starting_is_obeyed(tmp_path: Path) -> None:
-    supervisor = Supervisor(stop_asked=lambda: True)
+    supervisor = Supervisor(stop_requested=lambda: True)
     supervisor.launch([spec(tmp_path, "a", SLEEPER, says="never said")])
     with pytest.raises(Interrupted):
         supervisor.wait_ready()
