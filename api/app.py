@@ -18,7 +18,7 @@ from api.bulks import routes as bulks
 from api.cost import routes as cost
 from api.cost import usage
 from api.devices import routes as devices
-from api.http import idempotency, limits, metrics, openapi, problems
+from api.http import idempotency, limits, metrics, openapi, problems, waits
 from api.jobs import routes as jobs
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
@@ -47,6 +47,10 @@ BODY_OPTIONAL = frozenset({"catalogue.unload_device", "catalogue.load_device"})
 PAGE_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 
 
+#: Threads of a process where nothing else is said.
+DEFAULT_THREADS = 64
+
+
 class JsonRequest(Request):
     """A request whose body must be a JSON object, even where Flask would ignore an invalid one."""
 
@@ -73,8 +77,8 @@ class JsonRequest(Request):
         return body
 
 
-def create_app(settings: Settings | None = None) -> OpenAPI:
-    """The API as a WSGI app; without ``settings`` it reads the environment."""
+def create_app(settings: Settings | None = None, *, threads: int = DEFAULT_THREADS) -> OpenAPI:
+    """The API as a WSGI app, called by up to ``threads`` threads; without ``settings`` it reads the environment."""
     settings = settings or Settings.from_environ(os.environ)
     log.configure(settings, room="api")
     app = OpenAPI(
@@ -91,7 +95,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.request_class = JsonRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["stentor"] = Services.connect(settings)
+    app.extensions["stentor"] = Services.connect(settings, threads=threads)
     if settings.api_metrics == "on":
         metrics.install(app)
     problems.install(app)
@@ -100,6 +104,7 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     for room in (jobs, bulks, bulk_files, voices, openai, webhooks, webhook_secret, devices, health, usage, cost):
         app.register_api(room.blueprint)
     idempotency.install(app)
+    waits.install(app)
     _add_docs(app, settings)
     return app
 

@@ -11,6 +11,7 @@ from api.http.idempotency_records import IdempotencyStore
 from api.http.key_memory import KeyMemory
 from api.http.outcomes import Outcomes
 from api.http.rate_counter import RateCounter
+from api.http.wait_slots import WaitSlots
 from stentor.bill import BillStore
 from stentor.bulks.manifest import Results
 from stentor.bulks.store import BulkStore
@@ -56,10 +57,11 @@ class Services:
     bill: BillStore
     idempotency: IdempotencyStore
     outcomes: Outcomes
+    wait_slots: WaitSlots
     webhooks: WebhookStore
 
     @classmethod
-    def connect(cls, settings: Settings) -> Services:
+    def connect(cls, settings: Settings, *, threads: int) -> Services:
         """Services that use the Redis and S3 of the settings; they connect when the first request needs it."""
         client = connect(settings, retries=1, answer_timeout_s=ANSWER_TIMEOUT_S)
         storage = Storage(settings)
@@ -86,6 +88,7 @@ class Services:
             bill=BillStore(client),
             idempotency=IdempotencyStore(client, keep_s=settings.idempotency_s),
             outcomes=Outcomes(client),
+            wait_slots=WaitSlots(threads),
             webhooks=WebhookStore(client, keep_s=settings.webhook_keep_s),
         )
 

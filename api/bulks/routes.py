@@ -27,6 +27,7 @@ from api.http.auth import authorize, key, owner
 from api.http.idempotency import new_id
 from api.http.limits import limits_of
 from api.http.uploads import expect_file
+from api.http.waits import wait_for
 from api.services import services
 from stentor import log
 from stentor.bulks.bulk import VERSION, Bulk, BulkState, source_key
@@ -61,7 +62,7 @@ blueprint.before_request(authorize())
 @blueprint.before_request
 def _expect_file() -> None:
     if request.endpoint == "bulks.submit_bulk" and not request.is_json:
-        expect_file(services().settings.bulk_max_bytes, FileTooLarge)
+        expect_file(FileTooLarge)
 
 
 @blueprint.post("", responses={200: BulkOut, 202: BulkOut})
@@ -80,7 +81,7 @@ def _checked(bulk: Bulk) -> Bulk:
     """The bulk when it has been checked, or as it is after a while. It is accepted: nothing here fails any more."""
     try:
         services().doorbell.ask(CHECK_BULK, bulk_id=bulk.id)
-        return services().outcomes.wait(
+        return wait_for(
             bulk.id,
             lambda: services().bulks.get(bulk.id, bulk.owner),
             services().settings.bulk_wait_s,
@@ -218,7 +219,7 @@ def get_bulk(path: BulkPath, query: GetBulkQuery) -> dict[str, Any]:
     """Look at a bulk; with `wait`, wait for its end first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    bulk = services().outcomes.wait(
+    bulk = wait_for(
         path.bulk_id, lambda: services().bulks.get(path.bulk_id, name), wait_s, over=lambda found: found.ended
     )
     return shown(bulk)

@@ -38,10 +38,19 @@ def authenticate() -> None:
         KeyExpired: the key has expired.
         RedisUnavailable: Redis does not answer.
     """
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    g.api_key = services().api_keys.find(bearer(request.headers.get("Authorization", "")))
+
+
+def bearer(authorization: str) -> str:
+    """The secret in an ``Authorization`` header.
+
+    Raises:
+        KeyMissing: there is none.
+    """
+    scheme, _, secret = authorization.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise KeyMissing("Missing API key. Send `Authorization: Bearer <key>`.")
-    g.api_key = services().api_keys.find(secret.strip())
+    return secret.strip()
 
 
 def key() -> ApiKey:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 #: The directory in which the processes of one API share their counts. prometheus-client reads it at import.
 SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -68,9 +69,17 @@ class HttpMetrics:
         """All metrics in Prometheus' text format."""
         registry = self.registry
         if SHARED_DIR in os.environ:
+            _forget_dead_processes(Path(os.environ[SHARED_DIR]))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _forget_dead_processes(directory: Path) -> None:
+    """Drop the requests in flight of processes that have ended; what they have counted stays."""
+    for pid in {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}:
+        if not Path("/proc", pid).exists():
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def install(app: Flask) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 import redis
 
+from api.front.client import HttpClient
 from stentor import log
 from stentor.redis import keys
 from stentor.redis.client import text_map
@@ -46,23 +47,30 @@ class Outcomes:
         *,
         over: Callable[[T], bool],
         patient: bool = False,
+        client: HttpClient | None = None,
     ) -> T:
         """What ``look`` finds when that is ``over``, or after ``timeout_s``; events of ``awaited_id`` wake it.
 
-        Returns earlier if the process stops, unless ``patient``, which is for clients that cannot ask again.
+        Returns earlier if the ``client`` has left. Returns earlier if the process stops, unless ``patient``, which is
+        for clients that cannot ask again.
         """
         until = time.monotonic() + timeout_s
         found = look()
         if over(found) or timeout_s <= 0:
             return found
         woken = threading.Event()
+        if client:
+            client.watch(woken.set)
         with self._lock:
             self._waiting[awaited_id].add(woken)
             self._listen()
         try:
             # Look after the event is registered, so that an outcome in between is not missed.
             while (
-                not over(found := look()) and (patient or not self.ending) and (left_s := until - time.monotonic()) > 0
+                not over(found := look())
+                and (patient or not self.ending)
+                and not (client and client.has_left)
+                and (left_s := until - time.monotonic()) > 0
             ):
                 woken.wait(min(left_s, LOOK_EVERY_S))
                 woken.clear()

@@ -15,8 +15,6 @@ from stentor import errors, log
 _log = log.get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-#: Bytes of a too large body that are read and discarded. A client that sends more sees its connection close.
-DISCARD_BYTES = 64 * 2**20
 
 #: Pydantic's name for a text with a lone surrogate.
 _PYDANTIC_CODES = {"string_unicode": errors.TextInvalid.code}
@@ -34,6 +32,18 @@ class Invalid(errors.FieldInvalid):
         self.fields = fields
 
 
+def problem_body(status: int, code: str, detail: str, *, retryable: bool) -> dict[str, Any]:
+    """What every problem says."""
+    return {
+        "type": "about:blank",
+        "title": errors.title_of(code),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "retryable": retryable,
+    }
+
+
 def problem(
     status: int,
     code: str,
@@ -45,14 +55,7 @@ def problem(
     more: Mapping[str, Any] | None = None,
 ) -> Response:
     """An RFC 9457 problem with ``code``, ``retryable``, the wrong fields and the members in ``more``."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": errors.title_of(code),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "retryable": retryable,
-    }
+    body = problem_body(status, code, detail, retryable=retryable)
     if fields:
         body["errors"] = list(fields)
     body.update(more or {})
@@ -121,7 +124,6 @@ def _from_http_exception(error: HTTPException) -> Response:
             errors.PathUnknown(f"There is no endpoint at {request.path}. The endpoints are listed at /docs.")
         )
     if isinstance(error, RequestEntityTooLarge):
-        _discard_body()
         # An endpoint that takes files has its own error for a file that is too large (``api.http.uploads``).
         kind: type[errors.StentorError] = g.get("too_large", errors.BodyTooLarge)
         return _from_stentor_error(kind(_too_large()))
@@ -130,14 +132,6 @@ def _from_http_exception(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     return response
-
-
-def _discard_body() -> None:
-    """Read the rest of the body: a client that still sends when the connection closes does not see the response."""
-    stream = request.environ["wsgi.input"]
-    left = min(request.content_length or 0, DISCARD_BYTES)
-    while left > 0 and (piece := stream.read(min(left, 2**16))):
-        left -= len(piece)
 
 
 def _too_large() -> str:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import g, request
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from api.services import services
 from stentor.errors import ContentTypeUnsupported, StentorError
+from stentor.settings import Settings
 
 #: Bytes allowed for the other fields of a form and its boundaries.
 FORM_BYTES = 256 * 1024
 
 
-def expect_file(max_bytes: int, too_large: type[StentorError]) -> None:
-    """Accept a form with a file of up to ``max_bytes`` as body; werkzeug writes it to disk.
+#: Endpoints that accept a file in a form, and the largest size of that file in bytes.
+_FILE_BYTES: Mapping[tuple[str, str], Callable[[Settings], int]] = {
+    ("POST", "/v1/bulks"): lambda settings: settings.bulk_max_bytes,
+    ("POST", "/v1/voices"): lambda settings: settings.recording_max_bytes,
+}
+
+
+def upload_limit(method: str, path: str, content_type: str, settings: Settings) -> int:
+    """Maximum size of a request body, in bytes."""
+    file_bytes = _FILE_BYTES.get((method, path))
+    if file_bytes is None or not content_type.lower().startswith("multipart/form-data"):
+        return settings.max_body_bytes
+    return file_bytes(settings) + FORM_BYTES
+
+
+def expect_file(too_large: type[StentorError]) -> None:
+    """Accept a form with a file as body; its limit is that of `upload_limit`.
 
     Raises:
         ContentTypeUnsupported: the body is not a form. (Its size is checked when it is read.)
@@ -23,7 +41,8 @@ def expect_file(max_bytes: int, too_large: type[StentorError]) -> None:
         raise ContentTypeUnsupported(
             f"The content type is {request.mimetype or 'missing'}. This endpoint accepts multipart/form-data."
         )
-    request.max_content_length = max_bytes + FORM_BYTES
+    settings = services().settings
+    request.max_content_length = upload_limit(request.method, request.path, request.mimetype, settings)
     g.too_large = too_large
 
 

@@ -10,6 +10,7 @@ from flask_openapi3.models.tag import Tag
 
 from api.http.auth import authorize, key, owner
 from api.http.limits import limits_of
+from api.http.waits import wait_for
 from api.jobs import rows
 from api.jobs.rows import find_job
 from api.jobs.schemas import (
@@ -67,9 +68,7 @@ def get_job(path: JobPath, query: GetJobQuery) -> dict[str, Any]:
     """Look at a job; with `wait`, wait for its outcome first."""
     name = owner()
     wait_s = min(query.wait, services().settings.max_wait_s)
-    job = services().outcomes.wait(
-        path.job_id, lambda: find_job(path.job_id, name), wait_s, over=lambda found: found.settled
-    )
+    job = wait_for(path.job_id, lambda: find_job(path.job_id, name), wait_s, over=lambda found: found.settled)
     return _shown(job)
 
 

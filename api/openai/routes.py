@@ -18,6 +18,7 @@ from api.http.idempotency import new_id, replays_by_repeating
 from api.http.limits import limits_of
 from api.http.problems import Invalid, problem
 from api.http.schemas import NoQuery
+from api.http.waits import http_client
 from api.jobs.routes import ring
 from api.jobs.schemas import JobRequest
 from api.jobs.submission import jobs_from
@@ -33,6 +34,7 @@ from stentor.errors import (
     RequestError,
     SpeechLate,
     StentorError,
+    TooManyWaits,
     VoiceUnknown,
     error_class,
 )
@@ -74,8 +76,12 @@ def create_speech(body: SpeechRequest) -> Response:
     )
     (made,) = jobs_from([request], key=key(), services=services(), many=False)
     made = dataclasses.replace(made, id=_fresh_job_id())
-    (job,) = services().jobs.submit([made], limits=limits_of(key()), ring=ring)
-    response = _audio_response(_wait_for_outcome(job), body.response_format)
+    with services().wait_slots.slot(key().id) as allowed:
+        if not allowed:
+            raise TooManyWaits("Too many requests wait for speech. Try again later, or use POST /v1/jobs.")
+        (job,) = services().jobs.submit([made], limits=limits_of(key()), ring=ring)
+        job = _wait_for_outcome(job)
+    response = _audio_response(job, body.response_format)
     response.headers[JOB_HEADER] = job.id
     return response
 
@@ -133,11 +139,16 @@ def _wait_for_outcome(job: Job) -> Job:
     """The job with its outcome.
 
     Raises:
-        SpeechLate: the job has no outcome in time; it is canceled.
+        SpeechLate: the job has no outcome in time, or the client has left; it is canceled.
     """
     wait_s, name = services().settings.speech_wait_s, owner()
     job = services().outcomes.wait(
-        job.id, lambda: services().jobs.get(job.id, name), wait_s, over=lambda found: found.settled, patient=True
+        job.id,
+        lambda: services().jobs.get(job.id, name),
+        wait_s,
+        over=lambda found: found.settled,
+        patient=True,
+        client=http_client(),
     )
     if job.settled:
         return job
@@ -145,7 +156,8 @@ def _wait_for_outcome(job: Job) -> Job:
         services().jobs.cancel(job.id, name)
     except JobSettled:
         return services().jobs.get(job.id, name)
-    _log.warning("speech_late", job_id=job.id, waited_s=wait_s)
+    client = http_client()
+    _log.warning("speech_late", job_id=job.id, waited_s=wait_s, client_left=client is not None and client.has_left)
     raise SpeechLate(f"The speech was not ready within {wait_s:g} s, so job {job.id} was canceled. Retry later.")
 
 

@@ -15,6 +15,7 @@ from api.http.idempotency import new_id
 from api.http.problems import problem
 from api.http.schemas import NoQuery
 from api.http.uploads import expect_file
+from api.http.waits import wait_for
 from api.jobs.schemas import GetAudioQuery
 from api.services import services
 from api.voices.schemas import VoiceForm, VoiceOut, VoicePath, VoicesOut
@@ -48,7 +49,7 @@ blueprint.before_request(authorize(write=VOICES))
 @blueprint.before_request
 def _expect_recording() -> None:
     if request.method == "POST":
-        expect_file(services().settings.recording_max_bytes, RecordingTooLarge)
+        expect_file(RecordingTooLarge)
 
 
 @blueprint.get("", responses={200: VoicesOut})
@@ -101,7 +102,7 @@ def _check_size(audio: Any) -> None:
 def _wait_for_check(recording: Recording) -> Recording:
     name = owner()
     wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
-    return services().outcomes.wait(
+    return wait_for(
         recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.checked
     )
 

@@ -33,7 +33,7 @@ FREE_DISK_BYTES = 2 * 2**30
 #: Module -> what to install, of the packages that are not needed everywhere.
 MODULES = {
     "flask_openapi3": "stentor[api]",
-    "gunicorn": "stentor[api]",
+    "granian": "stentor[api]",
     "soundfile": "stentor[worker]",
     "soxr": "stentor[worker]",
     "onnxruntime": "stentor[piper]",

@@ -31,5 +31,9 @@ class DailyCharsExceeded(LimitError):
     """The key has used up its characters for today (UTC)."""
 
 
+class TooManyWaits(LimitError):
+    """As many requests wait for an outcome as may, of this key or of all keys."""
+
+
 class TooManyWaiting(LimitError):
     """The key has as many waiting jobs as it may have."""

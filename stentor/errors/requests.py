@@ -17,6 +17,19 @@ class BodyTooLarge(RequestError):
     status = 413
 
 
+class BodyTooSlow(RequestError):
+    """The body came more slowly than a client may send."""
+
+    status = 408
+    retryable = True
+
+
+class BodyBroken(RequestError):
+    """The body is not framed as HTTP/1.1 requires: a chunk size is not a number, for example."""
+
+    status = 400
+
+
 class ContentTypeUnsupported(RequestError):
     """The endpoint does not read this content type."""
 

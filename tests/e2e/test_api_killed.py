@@ -30,7 +30,7 @@ def rooms(programs: None, tmp_path: Path) -> Iterator[Rooms]:
 
 
 def kill_api(rooms: Rooms) -> None:
-    """Kill gunicorn and its processes at once, in the middle of whatever they do."""
+    """Kill the API and its processes at once, in the middle of whatever they do."""
     process = rooms.running.pop("api")
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
     for member in family:

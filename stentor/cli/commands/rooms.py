@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -27,10 +26,6 @@ API_WORKERS = 2
 API_THREADS = 64
 #: How long the API finishes requests after SIGTERM.
 API_GRACE_S = 10
-#: A worker process of gunicorn that has not looked up for so long hangs. Its threads may wait longer.
-API_TIMEOUT_S = 60
-#: Longer than the 60 s after which load balancers close an idle connection, so that it is not us who close first.
-API_KEEPALIVE_S = 75
 
 
 @click.command()
@@ -39,23 +34,13 @@ API_KEEPALIVE_S = 75
 @click.option("--workers", default=API_WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes.")
 def api(bind: str, threads: int, workers: int) -> None:
     """Run the HTTP API alone; Redis and S3 are where STENTOR_REDIS_URL and STENTOR_S3_ENDPOINT say."""
-    _need("api", "flask", "flask_openapi3", "gunicorn")
-    arguments = [
-        "api.app:create_app()",
-        "--config=python:api.http.gunicorn",
-        f"--bind={bind}",
-        "--worker-class=gthread",
-        f"--threads={threads}",
-        f"--workers={workers}",
-        f"--timeout={API_TIMEOUT_S}",
-        f"--graceful-timeout={API_GRACE_S}",
-        f"--keep-alive={API_KEEPALIVE_S}",
-        "--log-level=warning",
-    ]
-    if int(importlib.metadata.version("gunicorn").split(".")[0]) >= 25:
-        # Its place is one fixed path in HOME, where the sockets of two APIs would meet.
-        arguments.append("--no-control-socket")
-    _become("gunicorn", *arguments)
+    _need("api", "flask", "flask_openapi3", "granian")
+    host, _, port = bind.rpartition(":")
+    if not port.isdigit():
+        raise click.BadParameter(f"{bind!r} has no port; write HOST:PORT", param_hint="--bind")
+    # An address without a host means all addresses, as in every server.
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104
+    _become("api.front.server", host, port, f"--threads={threads}", f"--workers={workers}", f"--grace={API_GRACE_S}")
 
 
 @click.command()
@@ -128,8 +113,8 @@ def _is_path(name: str) -> bool:
 def _become(module: str, *arguments: str, **variables: str) -> NoReturn:
     """Turn this process into ``python -m module``.
 
-    gunicorn and Celery put the working directory in front of the import path; so that a folder ``api`` or ``worker``
-    of the user's is not taken for ours, they work where our packages are.
+    Celery puts the working directory in front of the import path; so that a folder ``api`` or ``worker``
+    of the user's is not taken for ours, it works where our packages are.
     """
     Settings.from_environ(os.environ)
     environ = absolute({name: value for name, value in os.environ.items() if name != DEVICE_VARIABLE}) | variables

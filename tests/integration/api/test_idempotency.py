@@ -220,7 +220,7 @@ def test_a_long_answer_is_kept_small(http: FlaskClient, client: redis.Redis) -> 
 def small(settings: Settings, api_key: str) -> Iterator[FlaskClient]:
     """A client of an app without endpoints, which tests add."""
     app = Flask("small")
-    app.extensions["stentor"] = Services.connect(settings)
+    app.extensions["stentor"] = Services.connect(settings, threads=8)
     problems.install(app)
     app.before_request(authorize())
     with app.test_client() as made:

@@ -14,7 +14,7 @@ FOLDER = ROOT / "compose" / "requirements"
 IMAGES_ONLY = re.compile(r"async-timeout|onnxruntime-gpu|nvidia-(?!ml-py)|setuptools")
 #: File -> what the room's own code imports first.
 FILES = {
-    "api": "gunicorn",
+    "api": "granian",
     "scheduler": "prometheus-client",
     "worker": "soundfile",
     "engine-piper": "onnxruntime",
