@@ -1,18 +1,18 @@
-"""The bill's records: what each device did and took, by day and by ten minutes (UTC), as the schedulers' meters add up.
+"""The bill: work and energy of each device by day and by ten minutes (UTC), added up by the schedulers' meters.
 
-A record is a flat hash of amounts, so that adding is all that is ever done to it. ``<state>`` is one of ``STATES``:
+A record is a flat hash of amounts that are only ever added to. ``<state>`` is one of ``STATES``:
 
 | field                | what it adds up |
 |----------------------|-----------------|
 | s:<state>            | seconds |
-| shared_s             | of those, seconds of the GPU's time that fall to other devices on it |
-| energy_j             | joules that were measured, whatever the state |
-| counter_s, samples_s | seconds whose energy is known, from the GPU's counter, and from samples of its power |
-| pure_s:<state>       | of those, seconds of ticks that lay in one state from end to end, |
+| shared_s             | of those, seconds of the GPU that belong to other devices on it |
+| energy_j             | measured joules in all states |
+| counter_s, samples_s | seconds with known energy, from the GPU's counter and from samples of its power |
+| pure_s:<state>       | of those, seconds of ticks that were in one state throughout, |
 | pure_j:<state>       | and their joules |
 | mixed_s:<state>      | of those, seconds of ticks in which a device was in several states, |
 | mixed_j              | and their joules, of all those states together |
-| clock_s, clock_mhz_s | seconds whose clock is known, and that clock times the seconds |
+| clock_s, clock_mhz_s | seconds with a known clock, and that clock times the seconds |
 | audio_s, batches, rows, cost, padded_cost | as in ``stentor.devices.registry.DeviceStatus`` |
 | pass_s               | seconds of forward passes, as the device counted them |
 | sum:<model>:<name>   | the sums of ``stentor.devices.passes`` |
@@ -41,20 +41,20 @@ UNLOADED: Final = "unloaded"
 UNLOADED_LOW: Final = "unloaded_low"
 STARTING: Final = "starting"
 UNKNOWN: Final = "unknown"
-#: What a device's time is spent in: forward passes; a model on the device and nothing to speak, at normal and at low
-#: clocks; no model on it, the same; loading, or failing to; and time of which nobody knows. ``_low`` is low clocks.
+#: What a device spends its time in: forward passes; a loaded model without work, at normal and at low clocks; no model,
+#: at normal and at low clocks; loading, or failing to load; and unknown time.
 STATES: Final = (BUSY, IDLE, IDLE_LOW, UNLOADED, UNLOADED_LOW, STARTING, UNKNOWN)
 
-#: What became of a charge: it was added, it had been added before, or another was added since that it knows nothing of.
+#: Results of a charge: it was added, it had been added before, or another charge that it does not know came first.
 ADDED: Final = "added"
 THERE: Final = "there"
 OVERTAKEN: Final = "overtaken"
 
 #: A slot of a day, in seconds: 144 of them make a day.
 SLOT_S: Final = 600
-#: How long slots are kept, in days; whole days are kept as long as usage is.
+#: How long slots are kept, in days. Whole days are kept for ``USAGE_KEPT_DAYS``.
 SLOTS_KEPT_DAYS: Final = 35
-#: What of a record is kept by slots, too: what a picture shows.
+#: Fields that are also kept by slot: those that a picture of a day shows.
 SLOT_FIELDS: Final = frozenset(
     {*(f"s:{state}" for state in STATES), "energy_j", "counter_s", "samples_s", "clock_s", "clock_mhz_s", "audio_s"}
 )
@@ -62,33 +62,33 @@ _EPOCH = date(1970, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
-    """What one device did and took on one day, or in one slot of it."""
+class MeterRecord:
+    """Work and energy of one device on one day, or in one slot of it."""
 
     device: str
     date: date
     amounts: Mapping[str, float]
-    #: Which ten minutes of the day, 0..143; None for the whole day.
+    #: The ten minutes of the day, 0..143; None for the whole day.
     slot: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Charge:
-    """What is to be added for one device, once however often it is sent."""
+    """An addition to the bill of one device. Sending it twice adds it once."""
 
-    #: Unlike that of any other charge.
+    #: No two charges have the same id.
     id: str
     device: str
-    #: The charge that this one goes on from; empty for the first one. It is not added if that is the last no longer.
+    #: Id of the charge that this one continues; empty for the first. It is not added if another charge was added since.
     after: str = ""
-    #: (day since the epoch, slot) -> what is added.
+    #: (day since the epoch, slot) -> amounts to add.
     amounts: Mapping[tuple[int, int], Mapping[str, float]]
-    #: Up to where the device is billed with this, as the meter understands it.
+    #: Time up to which this charge bills the device, in the meter's terms.
     mark: str
 
 
-def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Two records' amounts together."""
+def add_amounts(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """The sum of two records' amounts."""
     both = dict(one)
     for field, amount in other.items():
         both[field] = both.get(field, 0.0) + amount
@@ -96,7 +96,7 @@ def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, flo
 
 
 def sums_in(amounts: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
-    """Model -> the sums of its passes, as ``stentor.devices.passes`` has them."""
+    """Model -> the sums of its passes; see ``stentor.devices.passes``."""
     models = {field[4:].rpartition(":")[0] for field in amounts if field.startswith("sum:")}
     return {
         model: tuple(amounts.get(f"sum:{model}:{name}", 0.0) for name in NAMES) for model in sorted(models) if model
@@ -115,49 +115,49 @@ class BillStore:
         self._charge = script(client, "usage/charge")
 
     def charge(self, charge: Charge) -> str:
-        """Add it; ``ADDED``, ``THERE`` or ``OVERTAKEN``."""
+        """Add a charge: ``ADDED``, ``THERE`` or ``OVERTAKEN``."""
         parts = [[key, kept_s, _pairs(amounts)] for key, kept_s, amounts in _hashes(charge) if amounts]
         with redis_errors():
             done = self._charge(
-                keys=[keys.metered(charge.device), keys.BILLED],
+                keys=[keys.meter(charge.device), keys.BILLED],
                 args=[charge.device, charge.id, charge.mark, USAGE_KEPT_S, charge.after, json.dumps(parts)],
             )
         return str(done)
 
     def last(self, device_id: str) -> tuple[str, str | None]:
-        """The id of the device's last charge, empty if there was none, and its mark."""
+        """The id of the device's last charge, or an empty string, and its mark."""
         with redis_errors():
-            found = text_map(self._client.hgetall(keys.metered(device_id)))
+            found = text_map(self._client.hgetall(keys.meter(device_id)))
         return found.get("charge", ""), found.get("mark")
 
     def devices(self) -> list[str]:
-        """Ids of all devices that ever were billed."""
+        """Ids of all devices that were ever billed."""
         with redis_errors():
             return sorted(text_list(self._client.smembers(keys.BILLED)))
 
-    def days(self, *, since: date, until: date) -> list[Record]:
-        """What all devices did day by day, from one to another, both included; days without anything are left out."""
+    def days(self, *, since: date, until: date) -> list[MeterRecord]:
+        """Records of all devices by day, from ``since`` to ``until``, both included, without empty days."""
         days = [since + timedelta(days=number) for number in range((until - since).days + 1)]
         wanted = [(device, day) for device in self.devices() for day in days]
         names = [keys.bill(device, _number(day)) for device, day in wanted]
-        found = [_numbers(fields) for fields in self._found(names)]
+        found = [_numbers(fields) for fields in self._read_hashes(names)]
         return [
-            Record(device=device, date=day, amounts=amounts)
+            MeterRecord(device=device, date=day, amounts=amounts)
             for (device, day), amounts in zip(wanted, found, strict=True)
             if amounts
         ]
 
-    def slots(self, day: date) -> list[Record]:
-        """What all devices did on a day, by ten minutes; those without anything are left out."""
+    def slots(self, day: date) -> list[MeterRecord]:
+        """Records of all devices by ten minutes of a day, without empty slots."""
         devices = self.devices()
         names = [keys.bill_slots(device, _number(day)) for device in devices]
         return [
-            Record(device=device, date=day, slot=slot, amounts=amounts)
-            for device, fields in zip(devices, self._found(names), strict=True)
+            MeterRecord(device=device, date=day, slot=slot, amounts=amounts)
+            for device, fields in zip(devices, self._read_hashes(names), strict=True)
             for slot, amounts in sorted(_by_slot(_numbers(fields)).items())
         ]
 
-    def _found(self, names: Sequence[str]) -> Iterator[dict[str, str]]:
+    def _read_hashes(self, names: Sequence[str]) -> Iterator[dict[str, str]]:
         for start in range(0, len(names), PER_TRIP):
             pipe = self._client.pipeline(transaction=False)
             for name in names[start : start + PER_TRIP]:
@@ -168,20 +168,20 @@ class BillStore:
 
 
 def _hashes(charge: Charge) -> Iterator[tuple[str, int, Mapping[str, float]]]:
-    """The hashes that a charge adds to: key, seconds to keep it, and what is added."""
+    """The hashes that a charge adds to: key, seconds to keep it, and amounts to add."""
     days: dict[int, dict[str, float]] = {}
     slots: dict[int, dict[str, float]] = {}
     for (day, slot), amounts in charge.amounts.items():
-        days[day] = added(days.get(day, {}), amounts)
+        days[day] = add_amounts(days.get(day, {}), amounts)
         kept = {f"{slot}:{field}": amount for field, amount in amounts.items() if field in SLOT_FIELDS}
-        slots[day] = added(slots.get(day, {}), kept)
+        slots[day] = add_amounts(slots.get(day, {}), kept)
     for day, amounts in days.items():
         yield keys.bill(charge.device, day), USAGE_KEPT_S, amounts
         yield keys.bill_slots(charge.device, day), SLOTS_KEPT_DAYS * DAY_S, slots[day]
 
 
 def _pairs(amounts: Mapping[str, float]) -> list[str]:
-    """Name, amount, name, amount; as text, for Lua would round them to 14 digits."""
+    """Name, amount, name, amount; as text, because Lua would round numbers to 14 digits."""
     return [part for field, amount in amounts.items() if amount for part in (field, repr(float(amount)))]
 
 

@@ -1,4 +1,4 @@
-"""Celery as a sender: doorbells for the devices and tasks for the io workers, without importing a worker."""
+"""Sending Celery messages: doorbells to the devices and tasks to the io workers, without importing a worker."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ PACK_ARCHIVE = "stentor.pack_archive"
 JOIN_GROUPS = "stentor.join_groups"
 SWEEP = "stentor.sweep"
 
-#: Who wants an ``UNLOAD``: a person, or the scheduler's policy, whose wish the device looks at once more.
+#: Who orders an ``UNLOAD``: a person, or the scheduler's policy. The device checks an order of the policy again.
 BY_PERSON = "person"
 BY_POLICY = "policy"
 
-#: After this time a task whose worker was killed with all its processes is given to another. One that takes longer is
-#: then delivered twice, so a long one holds a lock.
+#: After this time a task whose worker was killed with all its processes is given to another worker. A task that takes
+#: longer is delivered twice, so long tasks hold a lock.
 VISIBILITY_TIMEOUT_S = 600
 
 
 def device_queue(device_id: str) -> str:
-    """Name of the queue that only one device listens to."""
+    """Name of the queue of one device."""
     return f"device.{device_id}"
 
 
 def node_name(name: str, host: str) -> str:
-    """What the Celery worker of a device, or ``io``, is called."""
+    """Name of the Celery worker of a device, or of ``io``."""
     return f"{name.replace(':', '-')}@{host}"
 
 
 def create_celery(settings: Settings) -> celery.Celery:
-    """A Celery app that talks to the settings' Redis; rooms add tasks or only send.
+    """A Celery app that uses the settings' Redis; rooms add tasks or only send.
 
-    ``broker_transport_options.socket_*`` keep a sender from hanging on a Redis that is away.
+    ``broker_transport_options.socket_*`` keep a sender from hanging when Redis does not answer.
     """
     url = settings.redis_url.get_secret_value()
     known = sentinels_of(url, settings.redis_tls_ca)
@@ -81,17 +81,17 @@ def create_celery(settings: Settings) -> celery.Celery:
 
 
 class Doorbell:
-    """Tells the devices that there is work, at most as often as there are devices to hear it."""
+    """Rings the devices when there is work, with at most one unheard message per device."""
 
     def __init__(self, app: celery.Celery, client: redis.Redis) -> None:
         self._app = app
         self._client = client
 
     def ring(self) -> bool:
-        """Whether a message was sent: none is while one per device already waits to be heard.
+        """Whether a message was sent. None is sent while one per device waits to be heard.
 
         Raises:
-            RedisUnavailable: Redis does not take the message.
+            RedisUnavailable: Redis does not accept the message.
         """
         queue = keys.queue(SYNTHESIS_QUEUE)
         with redis_errors():
@@ -105,18 +105,18 @@ class Doorbell:
         return True
 
     def call(self) -> None:
-        """Send a message for whoever knows already that one is wanted, as ``jobs/submit.lua`` tells.
+        """Send a message without counting; the caller knows that one is needed, as from ``jobs/submit.lua``.
 
         Raises:
-            RedisUnavailable: Redis does not take the message.
+            RedisUnavailable: Redis does not accept the message.
         """
         self._send(SYNTHESIZE, SYNTHESIS_QUEUE)
 
     def order(self, task: str, device_id: str, **arguments: str) -> None:
-        """Send an order (``LOAD``, ``UNLOAD``) to one device; it is heard when the device is free.
+        """Send an order (``LOAD``, ``UNLOAD``) to one device, which reads it when it is free.
 
         Raises:
-            RedisUnavailable: Redis does not take the message.
+            RedisUnavailable: Redis does not accept the message.
         """
         self._send(task, device_queue(device_id), **arguments)
 
@@ -124,7 +124,7 @@ class Doorbell:
         """Send a task to the io workers.
 
         Raises:
-            RedisUnavailable: Redis does not take the message.
+            RedisUnavailable: Redis does not accept the message.
         """
         self._send(task, IO_QUEUE, **arguments)
 
@@ -132,4 +132,4 @@ class Doorbell:
         try:
             self._app.send_task(task, kwargs=arguments, queue=queue, ignore_result=True, retry=False)
         except OperationalError as exc:
-            raise RedisUnavailable(f"Redis does not take messages: {exc}") from exc
+            raise RedisUnavailable(f"Redis does not accept messages: {exc}") from exc

@@ -11,7 +11,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from stentor.settings import Settings
 
-#: Tracebacks without the values of local variables: those hold texts and keys.
+#: Tracebacks without local variables, whose values may be texts and keys.
 _TRACEBACK = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
@@ -22,7 +22,7 @@ _SHARED: list[Processor] = [
 
 
 def configure(settings: Settings, *, room: str) -> None:
-    """Send all events of this process to standard error, one a line; libraries' own messages among them."""
+    """Write all events of this process to standard error, one per line, with those of libraries."""
 
     def add_room(_logger: object, _method: str, event: EventDict) -> EventDict:
         event["room"] = room
@@ -57,6 +57,6 @@ def configure(settings: Settings, *, room: str) -> None:
 
 
 def get(name: str, **fields: Any) -> FilteringBoundLogger:
-    """The logger of a module; ``fields`` stand in each of its lines."""
+    """The logger of a module; each of its lines has ``fields``."""
     logger: FilteringBoundLogger = structlog.get_logger(name, **fields)
     return logger

@@ -280,13 +280,11 @@ class Settings(pydantic.BaseModel):
         if ca is None or url is None:
             return ca
         if not uses_tls(url.get_secret_value()):
-            raise ValueError("STENTOR_REDIS_URL has no TLS; with it, it begins with rediss:// or rediss+sentinel://")
+            raise ValueError("STENTOR_REDIS_URL does not use TLS. Begin it with rediss:// or rediss+sentinel://.")
         try:
             ssl.create_default_context(cafile=ca)
         except OSError as exc:
-            raise ValueError(
-                f"a file with certificates (PEM) is wanted, and this cannot be read as one: {exc}"
-            ) from exc
+            raise ValueError(f"The file cannot be read as certificates in PEM form: {exc}") from exc
         return ca
 
     @pydantic.field_validator("webhook_allow")
@@ -344,4 +342,4 @@ def _sentence(error: object) -> str:
     variable = PREFIX + "_".join(str(part) for part in error["loc"]).upper()
     secret = any(word in variable for word in ("KEY", "URL"))
     seen = "set to a secret value" if secret else repr(error["input"])
-    return f"{variable} is {seen}: {error['msg']}"
+    return f"{variable} is {seen}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""The last moment of a process."""
+"""Signals at the end of a process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import signal
 
 
 def ignore_stop_signals() -> None:
-    """Ignore SIGTERM and SIGINT from now on; for a process whose work is over, from its main thread.
+    """Ignore SIGTERM and SIGINT during shutdown. Call it from the main thread when the work is done.
 
-    Python takes its own handlers away before it has ended, and who asks once more to stop just then would kill it: it
-    would look as if it had not ended in order.
+    Python removes its handlers before it has ended. A second signal at that moment would kill the process, and its exit
+    code would look like a crash.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

@@ -11,7 +11,7 @@ from api.cost.figures import Figures, Prices, device_figures
 from api.cost.savings import savings
 from api.cost.totals import combine
 from api.cost.watts import Watts, watts
-from stentor.bill import UNLOADED, UNLOADED_LOW, Record, added
+from stentor.bill import UNLOADED, UNLOADED_LOW, MeterRecord, add_amounts
 from stentor.owners.usage import Usage
 
 
@@ -55,7 +55,7 @@ class CostReport:
 
 
 def report(
-    records: Iterable[Record], usage: Mapping[str, Sequence[Usage]], *, since: date, until: date, prices: Prices
+    records: Iterable[MeterRecord], usage: Mapping[str, Sequence[Usage]], *, since: date, until: date, prices: Prices
 ) -> CostReport:
     """The report from the records of whole days, and from what each owner's keys used."""
     by_device: dict[str, dict[date, Mapping[str, float]]] = {}
@@ -77,7 +77,7 @@ def report(
 def _device_cost(device: str, days: Mapping[date, Mapping[str, float]], prices: Prices) -> DeviceCost:
     whole: dict[str, float] = {}
     for amounts in days.values():
-        whole = added(whole, amounts)
+        whole = add_amounts(whole, amounts)
     power = watts(whole)
     unloads = whole.get(f"s:{UNLOADED}", 0.0) + whole.get(f"s:{UNLOADED_LOW}", 0.0) > 0
 

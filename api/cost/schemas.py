@@ -13,7 +13,7 @@ from api.cost.figures_schemas import FiguresOut, Rounded, SecondsOut, WattsOut, 
 from api.cost.report import CostReport, DeviceCost
 from api.cost.savings import FORMULAS
 from api.cost.usage import DaysQuery
-from stentor.bill import SLOT_S, STATES, Record
+from stentor.bill import SLOT_S, STATES, MeterRecord
 
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
@@ -94,7 +94,7 @@ class SlotOut(BaseModel):
     audio_s: Rounded
 
     @classmethod
-    def of(cls, record: Record) -> SlotOut:
+    def of(cls, record: MeterRecord) -> SlotOut:
         """The record of ten minutes."""
         amounts, midnight = record.amounts, datetime(record.date.year, record.date.month, record.date.day, tzinfo=UTC)
         energy_s = amounts.get("counter_s", 0.0) + amounts.get("samples_s", 0.0)
@@ -130,7 +130,7 @@ class CostOut(BaseModel):
     slots: list[SlotOut] | None = Field(description="Only with `slots=true`. Slots are kept for 35 days.")
 
     @classmethod
-    def of(cls, report: CostReport, slots: list[Record] | None) -> CostOut:
+    def of(cls, report: CostReport, slots: list[MeterRecord] | None) -> CostOut:
         """The report, with the records of ten minutes if requested."""
         return cls.model_validate(
             {

@@ -103,7 +103,7 @@ def _wait_for_check(recording: Recording) -> Recording:
     name = owner()
     wait_s = min(CHECK_WAIT_S, services().settings.max_wait_s)
     return wait_for(
-        recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.checked
+        recording.id, lambda: services().recordings.get(recording.id, name), wait_s, over=lambda found: found.is_checked
     )
 
 

@@ -17,7 +17,7 @@ import redis
 from scheduler.bill.intervals import Interval, Seen, interval
 from scheduler.plan import Clocks
 from stentor import log
-from stentor.bill import OVERTAKEN, SLOT_S, THERE, BillStore, Charge, added
+from stentor.bill import OVERTAKEN, SLOT_S, THERE, BillStore, Charge, add_amounts
 from stentor.days import DAY_S
 from stentor.devices.nvml import Reading
 from stentor.devices.passes import NAMES
@@ -195,7 +195,7 @@ class MeteredDevice:
 
     def _add(self, at: float, amounts: Mapping[str, float]) -> None:
         place = (int(at // DAY_S), int(at % DAY_S // SLOT_S))
-        self._uncharged[place] = added(self._uncharged.get(place, {}), amounts)
+        self._uncharged[place] = add_amounts(self._uncharged.get(place, {}), amounts)
 
     def charge(self, device_id: str) -> Charge | None:
         """Take what is not charged yet as a charge; None without any."""

@@ -139,7 +139,7 @@ class Orders:
         found = list(new_orders)
         if not found:
             return
-        noted = [keys.ordered(order.device_id) for order in found]
+        noted = [keys.last_order(order.device_id) for order in found]
         texts = [order.text for order in found]
         with redis_errors():
             fresh = self._order(

@@ -14,7 +14,7 @@ from stentor.bulks.bulk import Bulk, BulkState
 from stentor.errors import BulkNotFound, BulkStateConflict, StentorError
 from stentor.jobs.store import EVENTS_KEPT
 from stentor.redis import keys
-from stentor.redis.client import redis_errors, replicated, script, text_list, text_map
+from stentor.redis.client import call_replicated, redis_errors, script, text_list, text_map
 from stentor.redis.record import encode, from_fields, to_items
 
 #: What clients may ask of a bulk, and when.
@@ -54,7 +54,7 @@ class BulkStore:
 
     def create(self, bulk: Bulk) -> Bulk:
         """Put a bulk down whose file lies in S3; one of this id that is there already stays as it is."""
-        new = replicated(
+        new = call_replicated(
             self._create,
             self._replicas,
             keys=[keys.bulk(bulk.id), keys.bulks(bulk.owner), keys.ACTIVE_BULKS],

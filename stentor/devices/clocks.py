@@ -1,4 +1,4 @@
-"""How the clocks of devices are, as the scheduler of each host last wrote it down."""
+"""The state of the devices' clocks, as the scheduler of each host wrote it last."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_map
 from stentor.redis.record import from_json, to_json
 
-#: Without a word for so long a scheduler is not there, in seconds; it writes every 5.
+#: A scheduler that has not written for this long counts as absent, in seconds; it writes every 5.
 BOARD_GOOD_FOR_S: Final = 15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClocksReport:
-    """The clocks of one device's GPU, and what else NVML told of it."""
+    """The clocks of one device's GPU, and other readings of NVML."""
 
     #: ``low``, ``normal`` or ``unavailable``.
     state: str
-    #: When they became so, seconds since the epoch; None if they were never touched.
+    #: Time of the last change, seconds since the epoch; None if they were never changed.
     since: float | None
-    #: Why they are so, in words.
+    #: The reason, in words.
     reason: str
     gpu: str | None = None
     sm_clock_mhz: int | None = None
@@ -39,7 +39,7 @@ class ClocksReport:
 
 
 class ClocksBoard:
-    """What the schedulers of all hosts wrote.
+    """The reports of the schedulers of all hosts.
 
     Raises:
         RedisUnavailable: from both methods, when Redis does not answer.
@@ -49,7 +49,7 @@ class ClocksBoard:
         self._client = client
 
     def of(self, hosts: Iterable[str]) -> dict[str, ClocksReport]:
-        """The reports of these hosts' devices, by id; a device that no scheduler tells of is left out."""
+        """The reports of these hosts' devices, by id, without devices that no scheduler reports."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for host in hosts:
@@ -59,20 +59,20 @@ class ClocksBoard:
         return {device: report for device, report in reports if report is not None}
 
     def write(self, host: str, reports: Mapping[str, ClocksReport]) -> None:
-        """Put these in place of what was written of a host."""
+        """Replace the reports of a host."""
         key = keys.keeper(host)
         with redis_errors():
             pipe = self._client.pipeline(transaction=True)
             pipe.delete(key)
             if reports:
-                told = {device: to_json(report) for device, report in reports.items()}
-                pipe.hset(key, mapping=told)  # type: ignore[arg-type]
+                lines = {device: to_json(report) for device, report in reports.items()}
+                pipe.hset(key, mapping=lines)  # type: ignore[arg-type]
                 pipe.expire(key, BOARD_GOOD_FOR_S)
             pipe.execute()
 
 
 def _report(raw: str) -> ClocksReport | None:
-    """None for what a scheduler of another release says in another way."""
+    """The report; None if a scheduler of another release wrote it in another form."""
     with contextlib.suppress(ValueError, TypeError, AttributeError):
         return from_json(ClocksReport, raw)
     return None

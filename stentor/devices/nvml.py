@@ -1,6 +1,6 @@
-"""NVML: what the driver tells of the GPUs of this machine, and the clocks that it lets a privileged process set.
+"""NVML: readings of this machine's GPUs from the driver, and the clocks that a privileged process may set.
 
-NVIDIA's own binding is imported when NVML is opened: most machines that run an API have no driver, and need none.
+NVIDIA's own binding is imported when NVML is opened: most machines that run an API neither have nor need a driver.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Any, Final
 
 from stentor.errors import ClocksRefused, GpuLost, NvmlUnavailable
 
-#: How the UUID of a slice of a GPU begins.
+#: Prefix of the UUID of a slice of a GPU.
 MIG_PREFIX: Final = "MIG-"
-#: nvmlReturn_t after which nothing more is to be had of a GPU until NVML is opened anew: uninitialized, driver not
-#: loaded, GPU is lost, reset required, GPU not found.
+#: nvmlReturn_t after which a GPU answers nothing until NVML is opened again: uninitialized, driver not loaded, GPU is
+#: lost, reset required, GPU not found.
 _LOST: Final = frozenset({1, 9, 15, 16, 28})
-#: nvmlReturn_t for what the hardware cannot do, and for what the driver is too old for.
+#: nvmlReturn_t for functions that the hardware or an old driver does not have.
 _CANNOT: Final = frozenset({3, 13})
-#: nvmlReturn_t that the next attempt will have, too: those, and that this process may not.
+#: nvmlReturn_t that the next attempt will get, too: those, and missing permission.
 _FOR_GOOD: Final = _CANNOT | {4}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What NVML told of one GPU at one moment; None for what it does not know there."""
+    """NVML's values for one GPU at one moment; None for values that this GPU does not report."""
 
     uuid: str
     index: int
     name: str
-    #: Since the driver was loaded, in joules.
+    #: Energy since the driver was loaded, in joules.
     energy_j: float | None
     power_w: float | None
     memory_used_bytes: int | None
@@ -41,38 +41,38 @@ class Reading:
     temperature_c: int | None
     #: 0..100.
     utilization_percent: int | None
-    #: Processes that have a context on it, as the machine numbers them; None where NVML does not tell.
+    #: Processes with a context on it, by the machine's process ids; None where NVML does not report them.
     pids: frozenset[int] | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LowClocks:
-    """The clocks that a GPU was locked to; None for memory clocks that cannot be locked there."""
+    """The clocks that a GPU is locked to; None if its memory clock cannot be locked."""
 
     sm_mhz: int
     memory_mhz: int | None
 
 
 class Nvml:
-    """NVML, open. Not for several threads.
+    """An open NVML. Not safe for threads.
 
-    Holding it open keeps the driver loaded, and so the clocks that were set: without a client and without persistence
-    mode the driver forgets them.
+    While it is open, the driver stays loaded and keeps the clocks that were set. Without a client and without
+    persistence mode the driver forgets them.
     """
 
     def __init__(self, binding: Any) -> None:
         self._nvml = binding
-        #: UUID -> handle, of the GPUs that answer.
+        #: UUID -> handle of the GPUs that answer.
         self._handles: dict[str, Any] = {}
         self._fixed: dict[str, tuple[int, str]] = {}
-        #: GPUs that did not answer, by index, and those that ceased to, by UUID.
+        #: GPUs that never answered, by index, and GPUs that no longer answer, by UUID.
         self.lost: set[int | str] = set()
         for index in range(binding.nvmlDeviceGetCount()):
             self._find(index)
 
     @classmethod
     def open(cls) -> Nvml:
-        """NVML, if this machine has it.
+        """The NVML of this machine.
 
         Raises:
             NvmlUnavailable: nvidia-ml-py or the driver's library is missing, or the driver does not answer.
@@ -80,7 +80,7 @@ class Nvml:
         try:
             import pynvml  # noqa: PLC0415 - only where there may be a GPU
         except ImportError as exc:
-            raise NvmlUnavailable("nvidia-ml-py is not installed") from exc
+            raise NvmlUnavailable("nvidia-ml-py is not installed.") from exc
         try:
             pynvml.nvmlInit()
             return cls(pynvml)
@@ -88,7 +88,7 @@ class Nvml:
             raise NvmlUnavailable(f"NVML does not answer: {exc}") from exc
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
 
@@ -104,16 +104,16 @@ class Nvml:
 
     @property
     def uuids(self) -> tuple[str, ...]:
-        """The GPUs that answer, in the driver's order, which is that of their places on the bus."""
+        """The GPUs that answer, in the driver's order, which is their order on the bus."""
         return tuple(self._handles)
 
     @property
     def indices(self) -> Mapping[int, str]:
-        """The driver's number of each of them."""
+        """The driver's number -> UUID of the GPUs that answer."""
         return {index: uuid for uuid, (index, _) in self._fixed.items() if uuid in self._handles}
 
     def readings(self) -> dict[str, Reading]:
-        """What is told of each GPU that answers now."""
+        """Readings of all GPUs that answer now."""
         found = {}
         for uuid in self.uuids:
             with contextlib.suppress(GpuLost):
@@ -121,10 +121,10 @@ class Nvml:
         return found
 
     def reading(self, uuid: str) -> Reading:
-        """What is told of one GPU.
+        """The reading of one GPU.
 
         Raises:
-            GpuLost: it does not answer any more.
+            GpuLost: it no longer answers.
         """
         nvml, handle = self._nvml, self._handle(uuid)
         index, name = self._fixed[uuid]
@@ -150,7 +150,7 @@ class Nvml:
         return found
 
     def _temperature_c(self, uuid: str, handle: Any) -> int | None:
-        """Drivers of CUDA 14 will not have the older function, and older drivers do not know the newer one."""
+        """The temperature: CUDA 14 drivers will not have the older function, and older drivers lack the newer one."""
         nvml = self._nvml
         for ask in (nvml.nvmlDeviceGetTemperatureV, nvml.nvmlDeviceGetTemperature):
             found = self._or_none(uuid, ask, handle, nvml.NVML_TEMPERATURE_GPU)
@@ -164,16 +164,16 @@ class Nvml:
         return None if compute is None else frozenset(int(found.pid) for found in [*compute, *(graphics or [])])
 
     def in_slices(self, uuid: str) -> bool:
-        """Whether its MIG mode is on: then its clocks are not one tenant's to set."""
+        """Whether its MIG mode is on. Then one tenant may not set its clocks."""
         modes = self._or_none(uuid, self._nvml.nvmlDeviceGetMigMode, self._handle(uuid))
         return modes is not None and modes[0] == self._nvml.NVML_DEVICE_MIG_ENABLE
 
     def set_low(self, uuid: str) -> LowClocks:
-        """Lock its clocks to the lowest that it supports: those of the SMs and, where it can, of the memory.
+        """Lock its clocks to the lowest that it supports: those of the SMs and, if possible, of the memory.
 
         Raises:
-            ClocksRefused: the driver does not do it; nothing has changed then.
-            GpuLost: it does not answer any more.
+            ClocksRefused: the driver refused; nothing has changed.
+            GpuLost: it no longer answers.
         """
         nvml, handle = self._nvml, self._handle(uuid)
         with self._refusals(uuid):
@@ -183,7 +183,7 @@ class Nvml:
         try:
             nvml.nvmlDeviceSetMemoryLockedClocks(handle, memory_mhz, memory_mhz)
         except nvml.NVMLError:
-            # Only some GPUs can (https://docs.nvidia.com/deploy/nvml-api: Ampere or newer); the SMs are what counts.
+            # Only some GPUs can (https://docs.nvidia.com/deploy/nvml-api: Ampere or newer). The SMs matter most.
             return LowClocks(sm_mhz=sm_mhz, memory_mhz=None)
         return LowClocks(sm_mhz=sm_mhz, memory_mhz=memory_mhz)
 
@@ -191,8 +191,8 @@ class Nvml:
         """Let the driver choose its clocks again.
 
         Raises:
-            ClocksRefused: the driver does not do it.
-            GpuLost: it does not answer any more.
+            ClocksRefused: the driver refused.
+            GpuLost: it no longer answers.
         """
         with self._refusals(uuid):
             self._nvml.nvmlDeviceResetGpuLockedClocks(self._handle(uuid))
@@ -204,11 +204,11 @@ class Nvml:
 
     def _handle(self, uuid: str) -> Any:
         if uuid not in self._handles:
-            raise GpuLost(f"the GPU {uuid} does not answer")
+            raise GpuLost(f"GPU {uuid} does not answer.")
         return self._handles[uuid]
 
     def _or_none(self, uuid: str, ask: Callable[..., Any], *arguments: Any) -> Any:
-        """One figure, or None if it is not to be had; a GPU that is lost is let go of."""
+        """One value, or None if it is unavailable. A lost GPU is dropped."""
         try:
             return ask(*arguments)
         except self._nvml.NVMLError as exc:
@@ -223,7 +223,7 @@ class Nvml:
             self._note(uuid, exc.value)
             self._handle(uuid)
             raise ClocksRefused(
-                f"the driver does not set the clocks of {uuid}: {exc}", for_good=exc.value in _FOR_GOOD
+                f"The driver refused to set the clocks of {uuid}: {exc}", for_good=exc.value in _FOR_GOOD
             ) from exc
 
     def _note(self, uuid: str, error: int) -> None:
@@ -233,9 +233,9 @@ class Nvml:
 
 
 def visible_gpu(device: str, environ: Mapping[str, str]) -> str | None:
-    """Which GPU ``cuda:<n>`` is: its number or UUID, as ``CUDA_VISIBLE_DEVICES`` lists it, else the number itself.
+    """The GPU of ``cuda:<n>``: its number or UUID in ``CUDA_VISIBLE_DEVICES``, or ``n`` if that is not set.
 
-    None if the list has no such entry. As in CUDA, what comes after an entry that is none does not count.
+    None if the list has no such entry. As in CUDA, entries after an invalid one do not count.
     """
     number = int(device.partition(":")[2])
     listed = environ.get("CUDA_VISIBLE_DEVICES")
@@ -250,9 +250,9 @@ def _is_entry(entry: str) -> bool:
 
 
 def uuid_of(gpu: str) -> str | None:
-    """The UUID of a GPU, named by its number on the bus or the beginning of its UUID; None if NVML does not tell.
+    """The UUID of a GPU, given its number on the bus or the start of its UUID; None if NVML does not know it.
 
-    Needs no rights, and does not keep NVML open.
+    Needs no privileges, and does not keep NVML open.
     """
     if gpu.startswith(MIG_PREFIX):
         return gpu

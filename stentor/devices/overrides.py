@@ -1,4 +1,4 @@
-"""Overrides: what a person wants of a device, whatever the policy says, until they want it no longer."""
+"""Overrides: a person's orders for a device, which take precedence over the policy until they end."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NORMAL: Final = "normal"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Override:
-    """What a person wants of one device. Times are seconds since the epoch."""
+    """A person's orders for one device. Times are seconds since the epoch."""
 
-    #: ``resident``: its model stays, in windows too. ``unloaded``: it leaves whenever nothing waits for it.
+    #: ``resident``: its model stays loaded, also in windows. ``unloaded``: it is unloaded when nothing waits for it.
     residency: str = AUTO
     #: ``low`` or ``normal``, also while a batch runs.
     clocks: str = AUTO
-    #: Who wants it: the name of an API key.
+    #: The name of the API key that ordered it.
     by: str = ""
     at: float = 0.0
     #: When it ends by itself; None for never.
@@ -55,7 +55,7 @@ class OverrideStore:
         self._client = client
 
     def of(self, device_ids: Iterable[str]) -> dict[str, Override]:
-        """The overrides of these devices, by id; those that have none are left out."""
+        """The overrides of these devices, by id, without devices that have none."""
         with redis_errors():
             overridden = self._client.smembers(keys.OVERRIDDEN)
             wanted = [device_id for device_id in device_ids if device_id in overridden]
@@ -63,7 +63,7 @@ class OverrideStore:
             for device_id in wanted:
                 pipe.hgetall(keys.override(device_id))
             found = zip(wanted, pipe.execute(), strict=True)
-        # One that has expired is still in the set, until the device gets another.
+        # An expired override stays in the set until the device gets another.
         return {device_id: from_fields(Override, text_map(fields)) for device_id, fields in found if fields}
 
     def put(
@@ -75,9 +75,9 @@ class OverrideStore:
         by: str,
         for_s: float | None = None,
     ) -> Override:
-        """Change what is wanted of a device; what is None stays as it was. ``for_s`` ends all of it after that time.
+        """Change the override of a device; None changes nothing. ``for_s`` ends the whole override after that time.
 
-        Without it, what is wanted of the other and ends at a time still does, and all of it with that.
+        Without ``for_s``, an override of the other kind keeps its end, and the whole override ends with it.
         """
         now = time.time()
         before = self.of([device_id]).get(device_id, NO_OVERRIDE)

@@ -1,4 +1,4 @@
-"""What forward passes of one model on one device took, as sums from which their cost curve is fitted.
+"""Times of the forward passes of one model on one device, as sums from which their cost curve is fitted.
 
 A pass over rows of costs ``ci`` (in the engine's own unit), of padded cost ``p`` and longest row ``l``, takes about::
 
@@ -35,6 +35,6 @@ def sums_of(costs: Sequence[int], *, padded_cost: float, took_s: float) -> tuple
     )
 
 
-def added(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    """The sums of two sets of passes together."""
+def combine_sums(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    """The sums of two sets of passes combined."""
     return tuple(mine + theirs for mine, theirs in zip(one, other, strict=True)) if one else tuple(other)

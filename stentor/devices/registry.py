@@ -1,4 +1,4 @@
-"""Devices as the rest of the cluster sees them: what each reported last, and whether it is still there."""
+"""Devices as the rest of the cluster sees them: the last report of each, and whether it is gone."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class DeviceState(StrEnum):
 #: no end. Prometheus's histograms are made of them.
 SIZE_CLASSES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 TIME_CLASSES_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: How much of a report that cannot be read is logged, in characters.
+#: Number of characters that are logged of an unreadable report.
 SHOWN: Final = 200
 #: States in which a device takes work, now or after it has loaded a model.
 LIVE: Final = frozenset({DeviceState.IDLE, DeviceState.BUSY, DeviceState.UNLOADED})
 
 
 def device_id(host: str, device: str) -> str:
-    """The device's id, which is also its name as a consumer of lanes: ``<host>/<device>``."""
+    """The device's id, also its name as a consumer of lanes: ``<host>/<device>``."""
     return f"{host}/{device}"
 
 
@@ -52,7 +52,7 @@ def host_of(device_id: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceStatus:
-    """What a device's process says about itself. Times are seconds since the epoch."""
+    """The report of a device's process. Times are seconds since the epoch."""
 
     id: str
     pid: int
@@ -63,21 +63,21 @@ class DeviceStatus:
     model: str | None = None
     started_at: float
     seen_at: float
-    #: When ``state`` became what it is.
+    #: When ``state`` changed last.
     state_at: float = 0.0
-    #: When the resident model came, how long that took in seconds, and when it last spoke.
+    #: When the resident model was loaded, how long that took in seconds, and when it last spoke.
     loaded_at: float | None = None
     load_s: float | None = None
     spoke_at: float | None = None
-    #: Since when a model is being loaded; None when none is.
+    #: Since when a model is being loaded; None if none is.
     loading_at: float | None = None
-    #: The machine that it is on, where hosts are not machines (``STENTOR_NODE``).
+    #: Its machine, where hosts are not machines (``STENTOR_NODE``).
     node: str | None = None
-    #: The GPU, by its NVML UUID; None for a device that is none, or where NVML does not answer.
+    #: The GPU's NVML UUID; None for a device that is no GPU, or where NVML does not answer.
     gpu: str | None = None
     #: What went wrong, while ``state`` is ``failed``.
     error: str | None = None
-    #: Forward passes of this process; what follows counts them, too, and begins anew with each process.
+    #: Forward passes of this process. The following fields count them, too, and start at zero with each process.
     batches: int = 0
     #: Rows in them, and their cost with and without padding, in the engine's own unit.
     rows: int = 0
@@ -95,12 +95,12 @@ class DeviceStatus:
 
     @property
     def machine(self) -> str:
-        """The machine whose scheduler keeps this device's clocks and bill."""
+        """The machine whose scheduler sets this device's clocks and bills it."""
         return self.node or host_of(self.id)
 
 
 class DeviceRegistry:
-    """What devices reported.
+    """The reports of all devices.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -110,12 +110,12 @@ class DeviceRegistry:
         self._client = client
         self._lease_s = lease_s
         self._reports = script(client, "devices/reports")
-        #: What was wrong with reports that could not be read.
-        self._said: set[str] = set()
+        #: Reasons of unreadable reports that were logged.
+        self._logged: set[str] = set()
 
     def report(self, status: DeviceStatus) -> None:
-        """Write down what a device says."""
-        # One text, for a scheduler reads a thousand of them each second. Scripts only ask when a device was seen.
+        """Store a device's report."""
+        # One JSON text, because a scheduler reads a thousand of them each second. Scripts read only ``seen_at``.
         with redis_errors():
             pipe = self._client.pipeline(transaction=True)
             pipe.hset(keys.device(status.id), mapping={"seen_at": status.seen_at, "report": to_json(status)})
@@ -123,37 +123,37 @@ class DeviceRegistry:
             pipe.execute()
 
     def list(self, now_s: float | None = None) -> list[DeviceStatus]:
-        """All devices that ever reported, by id; one that has been silent for a lease is ``gone``.
+        """All devices that ever reported, by id; a device that was silent for a lease is ``gone``.
 
-        A report that cannot be read is left out, and logged once.
+        An unreadable report is skipped and logged once.
         """
         now_s = time.time() if now_s is None else now_s
         with redis_errors():
-            # In one round trip. Not with SORT and its GET, which Redis lets only those do who may read every key.
+            # In one round trip. SORT with GET would do as well, but needs the right to read every key.
             answer = self._reports(args=[keys.DEVICES])
         reports = text_list(cast("list[object]", answer))
         return sorted(self._readable(filter(None, reports), now_s), key=lambda status: status.id)
 
     def get(self, wanted: str) -> DeviceStatus:
-        """What this device reported.
+        """The last report of a device.
 
         Raises:
-            DeviceNotFound: no device of this id ever did.
+            DeviceNotFound: no device with this id ever reported.
         """
         with redis_errors():
             report = cast("str | None", self._client.hget(keys.device(wanted), "report"))
         if report is None:
-            raise DeviceNotFound(f"there is no device {wanted!r}")
+            raise DeviceNotFound(f"Unknown device {wanted!r}. Call GET /v1/devices for all devices.")
         return self._status(report, time.time())
 
     def _readable(self, reports: Iterable[str], now_s: float) -> Iterator[DeviceStatus]:
-        """Those that can be read: one that cannot, as of a later release, is not to hide all others."""
+        """The readable reports. An unreadable one, as of a later release, must not hide the others."""
         for report in reports:
             try:
                 yield self._status(report, now_s)
             except ValueError as exc:
-                if (reason := str(exc)) not in self._said:
-                    self._said.add(reason)
+                if (reason := str(exc)) not in self._logged:
+                    self._logged.add(reason)
                     _log.error("report_unreadable", reason=reason, report=report[:SHOWN])
 
     def _status(self, report: str, now_s: float) -> DeviceStatus:

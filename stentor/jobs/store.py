@@ -19,7 +19,7 @@ from stentor.jobs.records import job_items, read_job
 from stentor.owners.access import NO_LIMITS, Limits
 from stentor.owners.usage import too_many_chars
 from stentor.redis import keys
-from stentor.redis.client import redis_errors, replicated, script, text_map
+from stentor.redis.client import call_replicated, redis_errors, script, text_map
 
 #: Outcomes kept for requests that wait. One that reads slower than this many outcomes looks at its job anyway.
 EVENTS_KEPT = 10_000
@@ -64,7 +64,7 @@ class JobStore:
             DailyCharsExceeded, TooManyWaiting: the key may not have so many.
         """
         with redis_errors():
-            answer = replicated(
+            answer = call_replicated(
                 self._submit,
                 self._replicas,
                 keys=[keys.LANES, keys.queue(SYNTHESIS_QUEUE), keys.DEVICES],

@@ -1,4 +1,4 @@
-"""API keys: who may send requests, which ones, and how many. Redis keeps only a key's SHA-256, never the key."""
+"""API keys: their owners, scopes and limits. Redis stores only a key's SHA-256, never the key."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from stentor.errors import KeyExpired, KeyInvalid
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, text_list, text_map
 
-#: Every key starts with this, so that leak scanners and people know what they see.
+#: Every key starts with this, so that leak scanners and people recognise it.
 KEY_PREFIX = "stk_"
-#: Random bytes of a key: too many to guess, which is why one round of SHA-256 is enough at rest.
+#: Random bytes of a key: too many to guess, so one round of SHA-256 is enough for storage.
 KEY_BYTES = 24
-#: Characters of the hash that name a key in lists.
+#: Characters of the hash that identify a key in lists.
 ID_CHARS = 12
 
 SUBMIT: Final = "submit"
 READ: Final = "read"
 VOICES: Final = "voices"
 ADMIN: Final = "admin"
-#: What a key may do: submit and cancel jobs, bulks and webhooks; look; add and delete voices; order devices about.
+#: What a key may do: submit and cancel jobs, bulks and webhooks; read; add and delete voices; give orders to devices.
 SCOPES: Final = (SUBMIT, READ, VOICES, ADMIN)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much a key may; None is any amount."""
+    """Limits of an API key; None is no limit."""
 
-    #: Requests in a span of time, as ``600/minute``.
+    #: Requests per unit of time, such as ``600/minute``.
     rate: str | None = None
     #: Characters submitted in a day (UTC).
     daily_chars: int | None = None
-    #: Jobs without an outcome, rows of bulks aside.
+    #: Jobs without an outcome, not counting rows of bulks.
     waiting_jobs: int | None = None
 
 
@@ -49,32 +49,32 @@ NO_LIMITS: Final = Limits()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key that was given out. All keys of one owner see the same jobs, bulks, voices and webhooks."""
+    """An API key. All keys of one owner see the same jobs, bulks, voices and webhooks."""
 
     id: str
     owner: str
     name: str
     created_at: str
     scopes: tuple[str, ...] = SCOPES
-    #: RFC 3339; None for a key that is good for ever.
+    #: RFC 3339; None for a key that does not expire.
     expires_at: str | None = None
-    #: Of its own; those that are None are the service's.
+    #: Its own limits; where one is None, the service's limit holds.
     limits: Limits = NO_LIMITS
 
     @property
-    def expired(self) -> bool:
-        """Whether its time is over."""
+    def is_expired(self) -> bool:
+        """Whether it has expired."""
         return self.expires_at is not None and datetime.fromisoformat(self.expires_at).timestamp() <= time.time()
 
 
 def raise_if_expired(key: ApiKey) -> None:
-    """Raise ``KeyExpired`` for a key whose time is over."""
-    if key.expired:
-        raise KeyExpired(f"the API key was good until {key.expires_at}")
+    """Raise ``KeyExpired`` if the key has expired."""
+    if key.is_expired:
+        raise KeyExpired(f"The API key expired at {key.expires_at}. Use another key.")
 
 
 def new_secret() -> str:
-    """A new key; shown once and never stored."""
+    """A new key; it is shown once and never stored."""
     return KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
@@ -83,7 +83,7 @@ def _digest(secret: str) -> str:
 
 
 class KeyStore:
-    """The keys that were given out, in one Redis hash by their SHA-256.
+    """The API keys, in one Redis hash by their SHA-256.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -101,7 +101,7 @@ class KeyStore:
         expires_at: str | None = None,
         limits: Limits = NO_LIMITS,
     ) -> str:
-        """A new secret for ``owner``; this is the only time it is told."""
+        """A new secret for ``owner``; it cannot be read again."""
         secret = new_secret()
         self.put(secret, owner=owner, name=name, scopes=scopes, expires_at=expires_at, limits=limits)
         return secret
@@ -116,7 +116,7 @@ class KeyStore:
         expires_at: str | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        """Let ``secret`` act for ``owner``; doing it again changes nothing."""
+        """Let ``secret`` act for ``owner``. A second call changes nothing."""
         record = {
             "owner": owner,
             "name": name,
@@ -132,14 +132,14 @@ class KeyStore:
         """The key of this secret.
 
         Raises:
-            KeyInvalid: no such key was given out, or it was revoked.
-            KeyExpired: its time is over.
+            KeyInvalid: no such key exists, or it was revoked.
+            KeyExpired: it has expired.
         """
         digest = _digest(secret)
         with redis_errors():
             record = self._client.hget(keys.API_KEYS, digest)
         if record is None:
-            raise KeyInvalid("the API key is not one that this service gave out, or it was revoked")
+            raise KeyInvalid("Unknown API key. This service did not create it, or it was revoked.")
         key = _api_key(digest, str(record))
         raise_if_expired(key)
         return key
@@ -152,7 +152,7 @@ class KeyStore:
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str) -> bool:
-        """Whether a key of this id was there; it is refused from now on."""
+        """Whether a key with this id existed; it is refused from now on."""
         with redis_errors():
             digests = [digest for digest in text_list(self._client.hkeys(keys.API_KEYS)) if digest.startswith(key_id)]
             if len(digests) != 1 or len(key_id) < ID_CHARS:

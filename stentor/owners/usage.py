@@ -1,4 +1,4 @@
-"""What keys used: characters when they are submitted, jobs and seconds when they succeed; per key and day (UTC)."""
+"""Usage per API key and day (UTC): characters when they are submitted, jobs and seconds when jobs succeed."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ from stentor.owners.access import ApiKey, Limits
 from stentor.redis import keys
 from stentor.redis.client import redis_errors, script, text_list, text_map
 
-#: Hashes that are asked for in one round trip.
+#: Number of hashes that are read in one round trip.
 PER_TRIP = 1000
 _EPOCH = date(1970, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What one key used on one day."""
+    """Usage of one API key on one day."""
 
     date: date
     key_id: str
-    #: Empty for a key that was revoked.
+    #: Empty for a revoked key.
     key_name: str
-    #: Jobs that succeeded, cached ones among them.
+    #: Jobs that succeeded, including cached ones.
     jobs: int = 0
-    #: Characters that were submitted, whatever became of them.
+    #: Submitted characters, whatever the outcome of their jobs.
     characters: int = 0
     audio_s: float = 0.0
-    #: Time of devices. A cached job has none.
+    #: Time of devices. A cached job takes none.
     device_s: float = 0.0
 
 
 def today() -> date:
-    """The day (UTC) on which usage counts now."""
+    """The current day (UTC)."""
     return datetime.now(UTC).date()
 
 
 def too_many_chars(limits: Limits, used: int, more: int) -> DailyCharsExceeded:
-    """The refusal of ``more`` characters by a key that has submitted ``used`` today."""
+    """The error for ``more`` characters from a key that has submitted ``used`` today."""
     error = DailyCharsExceeded(
-        f"the key has submitted {used} of its {limits.daily_chars} characters of today; {more} more are too many"
+        f"The API key has submitted {used} of its {limits.daily_chars} characters for today; {more} more are too many. "
+        "Try again tomorrow (UTC)."
     )
     error.retry_after_s = DAY_S - time.time() % DAY_S
     return error
 
 
 class UsageStore:
-    """The usage of all keys. Safe for threads.
+    """The usage of all API keys. Safe for threads.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -63,10 +64,10 @@ class UsageStore:
         self._count = script(client, "usage/count_bulk")
 
     def add_characters(self, key_id: str, owner: str, chars: int, limits: Limits, *, bulk: str) -> None:
-        """Count the characters of a bulk, once however often that is asked for: no submission of jobs counts them.
+        """Count the characters of a bulk, which no submission of jobs counts. A second call counts nothing.
 
         Raises:
-            DailyCharsExceeded: the key may not submit so many today; none are counted.
+            DailyCharsExceeded: the key may not submit this many today; none are counted.
         """
         most = -1 if limits.daily_chars is None else limits.daily_chars
         with redis_errors():
@@ -78,14 +79,14 @@ class UsageStore:
             raise too_many_chars(limits, int(used), chars)
 
     def of_all(self, *, since: date, until: date, known: Iterable[ApiKey]) -> dict[str, list[Usage]]:
-        """What the keys of all owners used, by owner: of those that ``known`` keys have, and all that ever were."""
+        """Usage of all owners' keys, by owner: owners of ``known`` keys, and all others that ever had one."""
         known = list(known)
         with redis_errors():
             owners = {key.owner for key in known} | set(text_list(self._client.smembers(keys.OWNERS)))
         return {owner: self.of(owner, since=since, until=until, known=known) for owner in sorted(owners)}
 
     def of(self, owner: str, *, since: date, until: date, known: Iterable[ApiKey]) -> list[Usage]:
-        """What the owner's keys used day by day from one to another, both included; ``known`` tells their names."""
+        """Usage of the owner's keys by day, from ``since`` to ``until``, both included. ``known`` has their names."""
         names = {key.id: key.name for key in known if key.owner == owner}
         days = [since + timedelta(days=number) for number in range((until - since).days + 1)]
         with redis_errors():

@@ -6,64 +6,64 @@
 | stentor:jobs:<owner>:<index>            | zset   | ids at score 0: ``open`` (no outcome yet), or of a state |
 | stentor:lane:<model>:<priority>:<class> | stream | waiting and claimed jobs as ``{job: id}``; one group |
 | stentor:lanes                           | set    | keys of all lanes that ever held a job |
-| stentor:backlog                         | hash   | lane -> what waits in it, noted by whatever changes that |
+| stentor:backlog                         | hash   | lane -> what waits in it, recorded by the scripts that change it |
 | stentor:voices                          | hash   | voice name -> the voice as JSON, registered by workers |
 | stentor:recordings:<owner>              | hash   | name -> an uploaded voice as JSON |
-| stentor:recording:<id>:uses             | set    | jobs and bulks without an outcome that speak with it |
-| stentor:recording:deleted               | hash   | id -> a deleted voice as JSON; it goes when its last use is over |
+| stentor:recording:<id>:uses             | set    | jobs and bulks without an outcome that use it |
+| stentor:recording:deleted               | hash   | id -> a deleted voice as JSON; removed after its last use |
 | stentor:recording:of:<sha256>           | set    | ids of the uploaded voices that have the same audio in S3 |
-| stentor:recording:of:<sha256>:lock      | string | that somebody stores or removes that audio just now; expires |
-| stentor:keys                            | hash   | SHA-256 of an API key -> whose it is and what it may, as JSON |
-| stentor:waiting:<key id>                | string | how many jobs of a key have no outcome |
-| stentor:usage:<key id>:<day>            | hash   | what a key used on a day (since the epoch); expires |
-| stentor:usage:<owner>                   | set    | ids of all keys that ever used something |
+| stentor:recording:of:<sha256>:lock      | string | a process is storing or removing that audio; expires |
+| stentor:keys                            | hash   | SHA-256 of an API key -> its owner, scopes and limits as JSON |
+| stentor:waiting:<key id>                | string | number of jobs of a key without an outcome |
+| stentor:usage:<key id>:<day>            | hash   | usage of a key on a day (since the epoch); expires |
+| stentor:usage:<owner>                   | set    | ids of all API keys that were ever used |
 | stentor:idempotency:<owner>:<hash>      | hash   | a request and its answer; expires |
 | stentor:limits:*                        |        | of the library `limits`: requests that a key has sent; expires |
 | stentor:bulk:<id>                       | hash   | a bulk; its fields are those of ``stentor.bulks.bulk.Bulk`` |
-| stentor:bulk:<id>:open                  | hash   | chunk -> how many of its rows were put into lanes |
-| stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; goes to S3 when the chunk is complete |
-| stentor:bulk:<id>:failures              | hash   | chunk in S3 -> how many of its rows failed, if any |
-| stentor:bulk:<id>:redo                  | set    | chunks in S3 whose failed rows are to be tried again |
-| stentor:bulk:<id>:lock:<work>           | string | who packs the archive, or joins the groups; expires |
+| stentor:bulk:<id>:open                  | hash   | chunk -> number of its rows that were added to lanes |
+| stentor:bulk:<id>:outcomes:<chunk>      | hash   | row -> its outcome as JSON; moves to S3 with its chunk |
+| stentor:bulk:<id>:failures              | hash   | chunk in S3 -> number of its failed rows, if any |
+| stentor:bulk:<id>:redo                  | set    | chunks in S3 whose failed rows are to be retried |
+| stentor:bulk:<id>:lock:<work>           | string | the process that packs the archive or joins the groups; expires |
 | stentor:bulks:<owner>                   | zset   | ids of the owner's bulks at score 0 |
-| stentor:active_bulks                    | set    | ids of bulks that the feeder has something to do for |
-| stentor:feeder                          | string | who puts rows of bulks into lanes; expires |
+| stentor:active_bulks                    | set    | ids of bulks that the feeder works on |
+| stentor:feeder                          | string | the process that adds rows of bulks to lanes; expires |
 | stentor:webhooks:<owner>                | hash   | endpoint id -> the endpoint as JSON |
-| stentor:outbox                          | stream | what is to be told: ``{type, id, owner}``; one group |
+| stentor:outbox                          | stream | webhook events to send: ``{type, id, owner}``; one group |
 | stentor:signing:<owner>                 | string | signs webhooks to addresses that came with jobs; JSON |
 | stentor:callbacks:<owner>               | zset   | ids of implicit endpoints by when they were last used |
-| stentor:endpoints:due                   | zset   | endpoint id -> when there may be something to send to it |
-| stentor:endpoint:<id>                   | hash   | how an endpoint fares; expires |
-| stentor:endpoint:<id>:due               | zset   | delivery id -> when it is to be tried |
-| stentor:endpoint:<id>:running           | zset   | delivery id -> when a courier that holds it is taken for dead |
-| stentor:endpoint:<id>:deliveries        | zset   | delivery id -> when it was made; expires |
-| stentor:delivery:<id>                   | hash   | one event for one endpoint, and how it went; expires |
+| stentor:endpoints:due                   | zset   | endpoint id -> when it may have a due delivery |
+| stentor:endpoint:<id>                   | hash   | failures of an endpoint; expires |
+| stentor:endpoint:<id>:due               | zset   | delivery id -> when its next attempt is due |
+| stentor:endpoint:<id>:running           | zset   | delivery id -> when the lease of its dispatcher ends |
+| stentor:endpoint:<id>:deliveries        | zset   | delivery id -> when it was created; expires |
+| stentor:delivery:<id>                   | hash   | one event for one endpoint, and its attempts; expires |
 | stentor:devices                         | set    | ids of all devices that ever reported |
-| stentor:device:<id>                     | hash   | what a device reported last |
-| stentor:acts:<id>                       | string | which worker acts for a device, as JSON; expires |
-| stentor:wanted:<id>                     | string | the residency that was ordered for a device |
-| stentor:override:<id>                   | hash   | what a person wants of a device, whatever the policy says |
-| stentor:overridden                      | set    | ids of the devices of which a person wants something |
-| stentor:ordered:<id>                    | string | the order that a scheduler gave to a device; expires |
-| stentor:leader                          | string | which scheduler acts for the cluster; expires |
-| stentor:fence                           | string | the latest leader's number, under which it acts; only grows |
-| stentor:sweep:asked                     | string | that a sweep was asked for and has not begun; expires |
-| stentor:sweep:lock                      | string | who sweeps; expires |
-| stentor:sweep:state                     | hash   | where each sweep goes on, and since when there are sweeps |
-| stentor:owners                          | set    | all owners of whom there may be something |
-| stentor:held                            | set    | priorities that no device takes just now; expires |
-| stentor:wants                           | hash   | device id -> what the policy wants of it, as JSON; expires |
-| stentor:wakes:<node>                    | list   | devices that work after they were idle; their scheduler reads it |
-| stentor:clocks:<node>                   | hash   | GPU -> that its clocks are low, and since when, as JSON |
-| stentor:keeper:<node>                   | hash   | device id -> how its clocks are, as JSON; expires |
-| stentor:billed                          | set    | ids of all devices that ever were billed |
-| stentor:metered:<id>                    | hash   | the last charge of a device, up to where it is billed; expires |
-| stentor:bill:<id>:<day>                 | hash   | what a device did and took on a day (since the epoch); expires |
-| stentor:bill:<id>:<day>:slots           | hash   | the same by ten minutes; expires sooner |
-| stentor:outcomes                        | hash   | counts for the metrics: of outcomes, of their times, of webhooks |
+| stentor:device:<id>                     | hash   | a device's last report |
+| stentor:acts:<id>                       | string | the worker that has the device's lease, as JSON; expires |
+| stentor:wanted:<id>                     | string | the residency that a device was ordered to have |
+| stentor:override:<id>                   | hash   | a person's orders for a device; they override the policy |
+| stentor:overridden                      | set    | ids of the devices with an override |
+| stentor:ordered:<id>                    | string | a scheduler's last order to a device; expires |
+| stentor:leader                          | string | the scheduler that acts for the cluster; expires |
+| stentor:fence                           | string | the number of the latest leader; only grows |
+| stentor:sweep:asked                     | string | a sweep was requested and has not begun; expires |
+| stentor:sweep:lock                      | string | the process that sweeps; expires |
+| stentor:sweep:state                     | hash   | where each sweep continues, and when sweeps began |
+| stentor:owners                          | set    | all owners that may have data |
+| stentor:held                            | set    | priorities that no device claims now; expires |
+| stentor:wants                           | hash   | device id -> what the policy decided for it, as JSON; expires |
+| stentor:wakes:<node>                    | list   | devices that work again after being idle, for their scheduler |
+| stentor:clocks:<node>                   | hash   | GPU with low clocks -> since when, as JSON |
+| stentor:keeper:<node>                   | hash   | device id -> the state of its clocks, as JSON; expires |
+| stentor:billed                          | set    | ids of all devices that were ever billed |
+| stentor:metered:<id>                    | hash   | a device's last charge and the end of its billed time; expires |
+| stentor:bill:<id>:<day>                 | hash   | work and energy of a device on a day (since the epoch); expires |
+| stentor:bill:<id>:<day>:slots           | hash   | the same for each ten minutes; expires sooner |
+| stentor:outcomes                        | hash   | counts for the metrics: outcomes, their times, webhooks |
 | stentor:budget:<id>                     | hash   | model -> the batch budget that a device has learned |
-| stentor:cache:<fingerprint>             | hash   | where the audio of an equal job lies; expires |
-| stentor:cached                          | list   | what rows of bulks left in the cache; the oldest go |
+| stentor:cache:<fingerprint>             | hash   | where the audio of an equal job is; expires |
+| stentor:cached                          | list   | fingerprints of rows of bulks in the cache; the oldest leave |
 | stentor:events                          | stream | outcomes, ``{id, state}``, capped; requests wait on it |
 | stentor:beat:<process>:<host>           | string | heartbeat of a process without a device; expires |
 | stentor:celery:*                        |        | Celery's own: queues ``synthesis``, ``io``, one per device |
@@ -77,7 +77,7 @@ CACHE_PREFIX = "stentor:cache:"
 LANES = "stentor:lanes"
 BACKLOG = "stentor:backlog"
 CACHED = "stentor:cached"
-#: Index of the jobs that have no outcome. Claiming does not touch it, so that a claim costs the same at any depth.
+#: Index of the jobs without an outcome. Claims do not change it, so that a claim costs the same at any depth.
 OPEN = "open"
 VOICES = "stentor:voices"
 DELETED_RECORDINGS = "stentor:recording:deleted"
@@ -113,7 +113,7 @@ def job(job_id: str) -> str:
 
 
 def jobs(owner: str, index: str) -> str:
-    """Key of an index of an owner's jobs: ``OPEN``, or a state other than queued."""
+    """Key of an index of an owner's jobs: ``OPEN``, or a state except queued."""
     return f"stentor:jobs:{owner}:{index}"
 
 
@@ -123,7 +123,7 @@ def recordings(owner: str) -> str:
 
 
 def recording_uses(recording_id: str) -> str:
-    """Key of what still needs an uploaded voice."""
+    """Key of the jobs and bulks that still need an uploaded voice."""
     return f"stentor:recording:{recording_id}:uses"
 
 
@@ -133,22 +133,22 @@ def recordings_of(sha256: str) -> str:
 
 
 def waiting(key_id: str) -> str:
-    """Key of the number of jobs of an API key that wait."""
+    """Key of the number of waiting jobs of an API key."""
     return f"stentor:waiting:{key_id}"
 
 
 def usage(key_id: str, day: int) -> str:
-    """Key of what an API key used on a day, counted from the epoch."""
+    """Key of the usage of an API key on a day, counted from the epoch."""
     return f"stentor:usage:{key_id}:{day}"
 
 
 def users(owner: str) -> str:
-    """Key of the ids of all API keys that ever used something for an owner."""
+    """Key of the ids of all API keys of an owner that were ever used."""
     return f"stentor:usage:{owner}"
 
 
 def idempotency(owner: str, digest: str) -> str:
-    """Key of a request that came with an idempotency key."""
+    """Key of a request that has an idempotency key."""
     return f"stentor:idempotency:{owner}:{digest}"
 
 
@@ -158,7 +158,7 @@ def bulk(bulk_id: str) -> str:
 
 
 def open_chunks(bulk_id: str) -> str:
-    """Key of the chunks of a bulk of which rows are in lanes or have just been."""
+    """Key of a bulk's open chunks: their rows enter lanes, or have just left them."""
     return f"stentor:bulk:{bulk_id}:open"
 
 
@@ -168,17 +168,17 @@ def outcomes(bulk_id: str, chunk: int) -> str:
 
 
 def failures(bulk_id: str) -> str:
-    """Key of how many rows failed in which chunk."""
+    """Key of the numbers of failed rows of a bulk's chunks."""
     return f"stentor:bulk:{bulk_id}:failures"
 
 
 def redo(bulk_id: str) -> str:
-    """Key of the chunks of which failed rows are to be tried again."""
+    """Key of the chunks whose failed rows are to be retried."""
     return f"stentor:bulk:{bulk_id}:redo"
 
 
 def bulk_lock(bulk_id: str, work: str) -> str:
-    """Key of the lock of who does some work on a whole bulk."""
+    """Key of the lock for a kind of work on a whole bulk."""
     return f"stentor:bulk:{bulk_id}:lock:{work}"
 
 
@@ -193,7 +193,7 @@ def webhooks(owner: str) -> str:
 
 
 def signing(owner: str) -> str:
-    """Key of the secret of an owner's webhooks that have no endpoint of their own."""
+    """Key of the secret for an owner's webhooks to implicit endpoints."""
     return f"stentor:signing:{owner}"
 
 
@@ -203,17 +203,17 @@ def callbacks(owner: str) -> str:
 
 
 def endpoint(endpoint_id: str) -> str:
-    """Key of how a webhook endpoint fares; what is to be sent to it is below this."""
+    """Key of the state of a webhook endpoint."""
     return f"stentor:endpoint:{endpoint_id}"
 
 
 def due(endpoint_id: str) -> str:
-    """Key of the deliveries of an endpoint that wait, by when they are due."""
+    """Key of an endpoint's waiting deliveries, by when they are due."""
     return f"{endpoint(endpoint_id)}:due"
 
 
 def running(endpoint_id: str) -> str:
-    """Key of the deliveries of an endpoint that couriers hold."""
+    """Key of an endpoint's deliveries that dispatchers hold."""
     return f"{endpoint(endpoint_id)}:running"
 
 
@@ -228,57 +228,57 @@ def delivery(delivery_id: str) -> str:
 
 
 def device(device_id: str) -> str:
-    """Key of what a device reported last."""
+    """Key of a device's last report."""
     return f"stentor:device:{device_id}"
 
 
-def wanted(device_id: str) -> str:
-    """Key of the residency that was ordered for a device."""
+def wanted_residency(device_id: str) -> str:
+    """Key of the residency that a device was ordered to have."""
     return f"stentor:wanted:{device_id}"
 
 
 def override(device_id: str) -> str:
-    """Key of what a person wants of a device."""
+    """Key of a person's override for a device."""
     return f"stentor:override:{device_id}"
 
 
-def ordered(device_id: str) -> str:
-    """Key of the order that a scheduler gave to a device."""
+def last_order(device_id: str) -> str:
+    """Key of a scheduler's last order to a device."""
     return f"stentor:ordered:{device_id}"
 
 
 def acts(device_id: str) -> str:
-    """Key of which worker acts for a device."""
+    """Key of the lease of a device."""
     return f"stentor:acts:{device_id}"
 
 
 def wakes(node: str) -> str:
-    """Key of the devices of a machine that work after they were idle."""
+    """Key of a machine's devices that work again after being idle."""
     return f"stentor:wakes:{node}"
 
 
 def clocks(node: str) -> str:
-    """Key of the GPUs of a machine whose clocks are low."""
+    """Key of a machine's GPUs with low clocks."""
     return f"stentor:clocks:{node}"
 
 
 def keeper(node: str) -> str:
-    """Key of how the clocks of a machine's devices are."""
+    """Key of the state of the clocks of a machine's devices."""
     return f"stentor:keeper:{node}"
 
 
-def metered(device_id: str) -> str:
-    """Key of up to where a device is billed."""
+def meter(device_id: str) -> str:
+    """Key of a device's last charge and the end of its billed time."""
     return f"stentor:metered:{device_id}"
 
 
 def bill(device_id: str, day: int) -> str:
-    """Key of what a device did and took on a day, counted from the epoch."""
+    """Key of a device's work and energy on a day, counted from the epoch."""
     return f"stentor:bill:{device_id}:{day}"
 
 
 def bill_slots(device_id: str, day: int) -> str:
-    """Key of the same by ten minutes."""
+    """Key of the same for each ten minutes."""
     return f"{bill(device_id, day)}:slots"
 
 
@@ -288,7 +288,7 @@ def budgets(device_id: str) -> str:
 
 
 def cache(fingerprint: str) -> str:
-    """Key of what is known of the audio of equal jobs."""
+    """Key of the cached audio of equal jobs."""
     return f"{CACHE_PREFIX}{fingerprint}"
 
 

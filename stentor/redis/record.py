@@ -1,4 +1,4 @@
-"""Frozen dataclasses as Redis hashes (one field each, text as it is, everything else as JSON), or as one JSON text."""
+"""Frozen dataclasses as Redis hashes (text as it is, other values as JSON), or as one JSON text."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def encode(value: Any) -> str:
-    """A value as text: JSON, but for what is text already."""
+    """A value as text: JSON, except for text."""
     if isinstance(value, str):
         return value
     if type(value) is int or (type(value) is float and math.isfinite(value)):
-        # What JSON has for them, ten times as fast: a bulk has millions.
+        # The same as JSON, ten times as fast: a bulk has millions.
         return repr(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(value)
@@ -32,7 +32,7 @@ def encode(value: Any) -> str:
 
 
 def to_fields(record: DataclassInstance) -> dict[str, str]:
-    """The record as a hash, absent (None) values left out."""
+    """The record as a hash, without its None values."""
     values = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
     return {name: encode(value) for name, value in values if value is not None}
 
@@ -43,33 +43,33 @@ def to_items(record: DataclassInstance) -> list[str]:
 
 
 def from_fields(kind: type[Record], fields: Mapping[str, str]) -> Record:
-    """The record that ``to_fields`` wrote; fields that this release does not know are passed over."""
+    """The record that ``to_fields`` wrote; fields that this release does not know are ignored."""
     decoders = _decoders(kind)
     return kind(**{name: decoders[name](raw) for name, raw in fields.items() if name in decoders})
 
 
 def to_json(record: DataclassInstance) -> str:
-    """The record as one text, for what is always read as a whole and by the thousand."""
+    """The record as one JSON text, for records that are read whole and by the thousand."""
     values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_json(kind: type[Record], text: str) -> Record:
-    """The record that ``to_json`` wrote; fields that this release does not know are passed over.
+    """The record that ``to_json`` wrote; fields that this release does not know are ignored.
 
     Raises:
-        ValueError: the text is no such record.
+        ValueError: the text is not such a record.
     """
     reader: msgspec.json.Decoder[Record] = _reader(kind)
     try:
         return reader.decode(text)
     except msgspec.DecodeError as exc:
-        raise ValueError(f"this is no {kind.__name__}: {exc}") from exc
+        raise ValueError(f"This is not a {kind.__name__}: {exc}") from exc
 
 
 @functools.cache
 def _reader(kind: type[Record]) -> msgspec.json.Decoder[Record]:
-    """Reads JSON and makes the record in one go: a third as long as a parser and the record's own ``__init__``."""
+    """A decoder that makes records from JSON in one step: three times as fast as a parser and ``__init__``."""
     return msgspec.json.Decoder(kind)
 
 

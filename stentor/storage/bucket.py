@@ -1,4 +1,4 @@
-"""``python -m stentor.storage.bucket``: makes the bucket unless it is there, which rooms that run apart do not do."""
+"""``python -m stentor.storage.bucket``: creates the bucket if it is missing, which services on their own do not do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stentor.storage.s3 import Storage
 
 
 def main() -> int:
-    """0 if the bucket is there now, 1 if S3 does not answer or does not allow it."""
+    """0 if the bucket exists now, 1 if S3 does not answer or refuses."""
     settings = Settings.from_environ(os.environ)
     log.configure(settings, room="bucket")
     try:

@@ -1,4 +1,4 @@
-"""Objects in S3 through boto3: audio now, voices and bulks later. The keys are built here and nowhere else."""
+"""Objects in S3 through boto3: audio, voices and files of bulks."""
 
 from __future__ import annotations
 
@@ -21,61 +21,61 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
 
-#: Size of the pieces in which an object is passed on.
+#: Size of the pieces in which an object is streamed.
 STREAM_BYTES = 64 * 1024
-#: Parts in which an object of unknown length is uploaded, and how many of them are in memory at a time. S3 takes 10,000
-#: parts: 80 GB.
+#: Size of the parts of an upload of unknown length, and number of parts in memory at a time. S3 accepts 10,000 parts:
+#: 80 GB.
 PART_BYTES, PARTS_IN_MEMORY = 8 * 2**20, 3
-#: Below these lie the objects of all owners.
+#: Prefixes of the keys of all objects that Stentor writes.
 OWN_PREFIXES = ("audio/", "bulk/", "voices/")
-#: Codes with which S3 servers say that an object or bucket is not there.
+#: Error codes of S3 servers for a missing object or bucket.
 MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 
 def may_be_named(key: str) -> bool:
-    """Whether a client may name an object of our bucket by this key: none that Stentor has put there, by any spelling.
+    """Whether a client may name an object of our bucket by this key; not one of Stentor's own, in any spelling.
 
-    Some S3 servers take a key for a path, and ``..`` in it for the way up, out of the bucket even.
+    Some S3 servers treat a key as a path, where ``..`` leads up, even out of the bucket.
     """
     parts = key.split("/")
     return not key.startswith(OWN_PREFIXES) and not {"", ".", ".."} & set(parts)
 
 
 def audio_key(job_id: str, created_at_s: float, extension: str) -> str:
-    """Where a job's audio lies; it depends on the job alone, so that speaking again overwrites itself."""
+    """Key of a job's audio. It depends on the job alone, so that speaking again overwrites the same object."""
     day = datetime.fromtimestamp(created_at_s, UTC)
     return f"audio/{day:%Y/%m/%d}/{job_id}.{extension}"
 
 
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raise ours for what boto3 raises within: ``AudioNotFound`` for a missing object, else unavailable."""
+    """Raise ``AudioNotFound`` for a missing object, and ``StorageUnavailable`` for other errors of boto3."""
     try:
         yield
     except ClientError as exc:
         code = exc.response.get("Error", {}).get("Code", "")
         if code in MISSING_CODES:
-            raise AudioNotFound(f"the storage has no such object ({code})") from exc
-        raise StorageUnavailable(f"the storage refused the request: {code}: {exc}") from exc
+            raise AudioNotFound(f"The storage has no such object ({code}).") from exc
+        raise StorageUnavailable(f"The storage refused the request: {code}: {exc}") from exc
     except BotoCoreError as exc:
-        raise StorageUnavailable(f"the storage does not answer: {exc}") from exc
+        raise StorageUnavailable(f"The storage does not answer: {exc}") from exc
 
 
 @contextlib.contextmanager
 def writing_errors() -> Iterator[None]:
-    """The same for what writes: what is missing then is the bucket, which somebody may make while we try again."""
+    """The same for writes: there a missing object is the bucket, which may be created before the next try."""
     try:
         with storage_errors():
             yield
     except AudioNotFound as exc:
-        raise StorageUnavailable(f"the storage takes nothing: {exc.detail}") from exc
+        raise StorageUnavailable(f"The storage accepts no objects: {exc.detail}") from exc
 
 
 class Storage:
-    """The bucket that holds everything. Safe for threads.
+    """The bucket with all objects. Safe for threads.
 
     Raises:
-        StorageUnavailable: from every method that goes to the network, when S3 does not answer or refuses.
+        StorageUnavailable: from every method that uses the network, when S3 does not answer or refuses.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -97,7 +97,7 @@ class Storage:
                 read_timeout=30,
                 retries={"mode": "standard", "max_attempts": 2},
                 max_pool_connections=32,
-                # Servers other than AWS's do not all know the checksums that boto3 would add by default.
+                # Not all servers other than AWS's know the checksums that boto3 adds by default.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
@@ -113,7 +113,7 @@ class Storage:
         return self._client(self._settings.s3_public_endpoint or self._settings.s3_endpoint)
 
     def ensure_bucket(self) -> None:
-        """Make the bucket unless it is there."""
+        """Create the bucket if it is missing."""
         with storage_errors():
             try:
                 self.client.head_bucket(Bucket=self.bucket)
@@ -126,16 +126,16 @@ class Storage:
         """Return when the bucket answers.
 
         Raises:
-            StorageUnavailable: it does not, or it is not there.
+            StorageUnavailable: it does not answer, or it is missing.
         """
         try:
             with storage_errors():
                 self.client.head_bucket(Bucket=self.bucket)
         except AudioNotFound as exc:
-            raise StorageUnavailable(f"the storage has no bucket {self.bucket!r}") from exc
+            raise StorageUnavailable(f"The storage has no bucket {self.bucket!r}.") from exc
 
     def put(self, key: str, body: bytes, *, content_type: str) -> None:
-        """Write an object whole; an older one of this key is replaced."""
+        """Write an object; an older one with this key is replaced."""
         with writing_errors():
             self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
@@ -147,12 +147,12 @@ class Storage:
     def put_stream(
         self, key: str, source: IO[bytes], *, content_type: str, facts: Mapping[str, str] | None = None
     ) -> None:
-        """Write an object from anything that can be read, however long, in constant memory; whole or not at all.
+        """Write an object of any length from a readable source, in constant memory, completely or not at all.
 
-        ``facts`` are kept with it, for ``facts``.
+        ``facts`` are stored with it, for the method ``facts``.
 
         Raises:
-            Exception: what reading ``source`` raised; nothing of the object is left then.
+            Exception: what reading ``source`` raised; nothing is stored then.
         """
         kept = dict(facts or {})
         first = source.read(PART_BYTES)
@@ -174,7 +174,7 @@ class Storage:
             )
 
     def facts(self, key: str) -> dict[str, str] | None:
-        """What was kept with an object; None if there is no such object."""
+        """The facts that are stored with an object; None if the object does not exist."""
         try:
             with storage_errors():
                 return self.client.head_object(Bucket=self.bucket, Key=key)["Metadata"]
@@ -182,10 +182,10 @@ class Storage:
             return None
 
     def size_of(self, key: str, *, bucket: str | None = None) -> int:
-        """The bytes that an object has, by default one of our bucket.
+        """The size of an object in bytes, by default of our bucket.
 
         Raises:
-            AudioNotFound: there is no such object.
+            AudioNotFound: the object does not exist.
         """
         with storage_errors():
             return self.client.head_object(Bucket=bucket or self.bucket, Key=key)["ContentLength"]
@@ -194,7 +194,7 @@ class Storage:
         """The bytes of an object.
 
         Raises:
-            AudioNotFound: there is no such object.
+            AudioNotFound: the object does not exist.
         """
         with storage_errors():
             return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -203,29 +203,29 @@ class Storage:
         """Write the bytes of an object into a file, in constant memory.
 
         Raises:
-            AudioNotFound: there is no such object.
+            AudioNotFound: the object does not exist.
         """
         with storage_errors(), path.open("wb") as file:
             for piece in self.stream(key, bucket=bucket):
                 file.write(piece)
 
     def stream(self, key: str, *, bucket: str | None = None) -> Iterator[bytes]:
-        """The bytes of an object, by default one of our bucket, in pieces; a missing one is found here, not later.
+        """The bytes of an object in pieces, by default of our bucket. A missing object raises here, not later.
 
         Raises:
-            AudioNotFound: there is no such object.
+            AudioNotFound: the object does not exist.
         """
         with storage_errors():
             body = self.client.get_object(Bucket=bucket or self.bucket, Key=key)["Body"]
         return _pieces(body)
 
     def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+        """Delete an object; a missing one is no error."""
         with storage_errors():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def url(self, key: str, *, filename: str, content_type: str) -> str:
-        """A presigned URL that gives the object for ``presign_s`` seconds to whoever has it. No network."""
+        """A presigned URL of the object, valid for ``presign_s`` seconds. Does not use the network."""
         return self._public.generate_presigned_url(
             "get_object",
             Params={
@@ -244,7 +244,7 @@ def _pieces(body: StreamingBody) -> Iterator[bytes]:
 
 
 class _Joined:
-    """What was read of a file already, and then the file."""
+    """The bytes that were read from a file already, followed by the rest of the file."""
 
     def __init__(self, first: bytes, rest: IO[bytes]) -> None:
         self._first = first

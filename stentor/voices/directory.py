@@ -1,4 +1,4 @@
-"""Which voice a name means: one that a model ships, or one that its owner has uploaded."""
+"""Lookup of voices by name: those that models ship, and those that owners have uploaded."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from stentor.voices.recording import READY, Recording
 from stentor.voices.recording_store import RecordingStore
 from stentor.voices.voice import Voice
 
-#: How long the voices that workers registered are believed without looking again, in seconds.
+#: How long the voices that workers registered are cached, in seconds.
 VOICES_GOOD_FOR_S = 2.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OwnersVoices:
-    """The voices that one owner can name, as they were at one moment; looking one up asks nobody."""
+    """The voices that one owner can name, at one moment. Lookups do not use Redis."""
 
     models: Mapping[str, Voice]
     recordings: Mapping[str, Recording]
 
     def get(self, name: str) -> Voice:
-        """The voice of that name or id.
+        """The voice with that name or id.
 
         Raises:
-            VoiceUnknown: no model has it, and the owner has uploaded none that is ready.
+            VoiceUnknown: no model has it, and the owner has no such recording that is ready.
             VoicesUnknown: no worker has registered any voice yet.
-            CloningUnsupported: it is a recording, and no model here can speak with one.
+            CloningUnsupported: it is a recording, and no loaded model can clone.
         """
         voice = self.models.get(name)
         if voice is not None:
@@ -41,12 +41,14 @@ class OwnersVoices:
         recording = self.recordings.get(name)
         if recording is None:
             if not self.models:
-                raise VoicesUnknown("no worker has registered a voice yet; start one, then try again")
-            raise VoiceUnknown(f"there is no voice {name!r}; GET /v1/voices lists the {len(self.models)} of the models")
-        return cloned(recording, self.models)
+                raise VoicesUnknown("No worker has registered a voice yet. Start a worker, then try again.")
+            raise VoiceUnknown(
+                f'Unknown voice "{name}". GET /v1/voices lists all voices. Voice names are case-sensitive.'
+            )
+        return cloned_voice(recording, self.models)
 
 
-def cloned(recording: Recording, models: Mapping[str, Voice]) -> Voice:
+def cloned_voice(recording: Recording, models: Mapping[str, Voice]) -> Voice:
     """The voice of a recording, spoken by the first model (by name) that can clone.
 
     Raises:
@@ -54,12 +56,12 @@ def cloned(recording: Recording, models: Mapping[str, Voice]) -> Voice:
         CloningUnsupported: no model can clone.
     """
     if recording.state != READY:
-        raise VoiceUnknown(f"the voice {recording.name!r} is {recording.state}; one that is ready is wanted")
+        raise VoiceUnknown(f"Voice {recording.name!r} is {recording.state}. Only a voice that is ready can speak.")
     model = cloning_model(models)
     if model is None:
         raise CloningUnsupported(
-            f"the voice {recording.name!r} is a recording, and none of the models here can speak with one: "
-            f"{', '.join(sorted({voice.model for voice in models.values()})) or 'there are none'}"
+            f"Voice {recording.name!r} is a recording, and no model here can clone voices. Models: "
+            f"{', '.join(sorted({voice.model for voice in models.values()})) or 'none'}."
         )
     return Voice(
         name=recording.name,
@@ -76,12 +78,12 @@ def cloned(recording: Recording, models: Mapping[str, Voice]) -> Voice:
 
 
 def cloning_model(models: Mapping[str, Voice]) -> Voice | None:
-    """A voice of the first model (by name) that speaks with the voice of a recording; None if there is none."""
+    """A voice of the first model (by name) that can clone; None if no model can."""
     return min((voice for voice in models.values() if voice.cloning), key=lambda voice: voice.model, default=None)
 
 
 class VoiceDirectory:
-    """All voices. Those that workers registered are remembered for a moment. Safe for threads.
+    """All voices. Those that workers registered are cached for a moment. Safe for threads.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -100,34 +102,34 @@ class VoiceDirectory:
 
     def models(self) -> Mapping[str, Voice]:
         """The voices of models."""
-        return self._known(VOICES_GOOD_FOR_S)
+        return self._models(VOICES_GOOD_FOR_S)
 
     def get(self, name: str, owner: str) -> Voice:
-        """The voice that this name, or id, means for this owner. A model's goes before a recording of its name.
+        """The owner's voice with this name or id. A model's voice takes precedence over a recording with its name.
 
         Raises:
             VoiceUnknown, VoicesUnknown, CloningUnsupported: as ``OwnersVoices.get``.
         """
-        voice = self._known(VOICES_GOOD_FOR_S).get(name)
+        voice = self._models(VOICES_GOOD_FOR_S).get(name)
         if voice is not None:
             return voice
         recording = self._recordings.find(name, owner)
-        models = self._known(VOICES_GOOD_FOR_S if recording and cloning_model(self._voices) else 0)
+        models = self._models(VOICES_GOOD_FOR_S if recording and cloning_model(self._voices) else 0)
         return OwnersVoices(models=models, recordings={name: recording} if recording else {}).get(name)
 
     def of(self, owner: str, *, kept: Collection[str] = ()) -> OwnersVoices:
-        """All voices that an owner can name now, to look up many.
+        """All voices that an owner can name now, for many lookups.
 
-        ``kept`` are ids of recordings that a bulk was accepted with: they are found even if they have been deleted
-        since, and go before others of their name.
+        ``kept`` are ids of recordings that a bulk was accepted with. They are found even if they were deleted since,
+        and take precedence over others with their name.
         """
         recordings = self._recordings.list(owner)
         last = [recording for recording in recordings if recording.id in kept]
         gone = [found for found in self._recordings.deleted(kept) if found.owner == owner]
         found = {key: one for one in (*recordings, *gone, *last) for key in (one.name, one.id)}
-        return OwnersVoices(models=self._known(0), recordings=found)
+        return OwnersVoices(models=self._models(0), recordings=found)
 
-    def _known(self, good_for_s: float) -> dict[str, Voice]:
+    def _models(self, good_for_s: float) -> dict[str, Voice]:
         with self._lock:
             if time.monotonic() - self._read_at >= good_for_s:
                 with redis_errors():

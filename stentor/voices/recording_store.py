@@ -14,7 +14,7 @@ from stentor.voices.recording import Recording
 
 
 class RecordingStore:
-    """Uploaded voices as their owners, and the workers that check them, see them. Safe for threads.
+    """Uploaded voices. Safe for threads.
 
     Raises:
         RedisUnavailable: from every method, when Redis does not answer.
@@ -26,20 +26,20 @@ class RecordingStore:
         self._delete = script(client, "voices/delete")
 
     def add(self, recording: Recording) -> Recording:
-        """A recording that is to be checked; one of this name that has failed makes room. Adding it twice is no error.
+        """Store a recording to be checked; it replaces a failed one with its name. Adding it twice is no error.
 
         Raises:
-            VoiceExists: the owner has a voice of this name.
+            VoiceExists: the owner has a voice with this name.
         """
-        if not self._written(recording, "new"):
-            raise VoiceExists(f"you have a voice {recording.name!r} already; delete it, or choose another name")
+        if not self._write(recording, "new"):
+            raise VoiceExists(f"You already have a voice {recording.name!r}. Delete it, or choose another name.")
         return recording
 
     def end_check(self, recording: Recording) -> bool:
-        """Write down what checking it found, unless that is known; False if the recording was deleted meanwhile."""
-        return self._written(recording, "checked")
+        """Store the result of a check, unless one is stored; False if the recording was deleted meanwhile."""
+        return self._write(recording, "checked")
 
-    def _written(self, recording: Recording, mode: str) -> bool:
+    def _write(self, recording: Recording, mode: str) -> bool:
         with redis_errors():
             answer = self._put(
                 keys=[keys.recordings(recording.owner), keys.EVENTS],
@@ -48,13 +48,13 @@ class RecordingStore:
         return bool(answer)
 
     def list(self, owner: str) -> list[Recording]:
-        """The owner's recordings by name."""
+        """The owner's recordings, sorted by name."""
         with redis_errors():
             lines = text_map(self._client.hgetall(keys.recordings(owner)))
         return [Recording.from_json(line) for _, line in sorted(lines.items())]
 
     def find(self, name: str, owner: str) -> Recording | None:
-        """The owner's recording of that name or id; None if there is none."""
+        """The owner's recording with that name or id, or None."""
         with redis_errors():
             line = self._client.hget(keys.recordings(owner), name)
         if line is not None:
@@ -64,18 +64,18 @@ class RecordingStore:
         return next((recording for recording in self.list(owner) if recording.id == name), None)
 
     def get(self, name: str, owner: str) -> Recording:
-        """The owner's recording of that name or id.
+        """The owner's recording with that name or id.
 
         Raises:
             VoiceNotFound: this owner has none.
         """
         recording = self.find(name, owner)
         if recording is None:
-            raise VoiceNotFound(f"you have uploaded no voice {name!r}")
+            raise VoiceNotFound(f"You have no uploaded voice {name!r}.")
         return recording
 
     def delete(self, name: str, owner: str) -> Recording:
-        """The recording that nobody finds any more; it is in ``deleted`` until what lies in S3 is gone.
+        """Delete a recording. ``deleted`` returns it until its objects in S3 are removed.
 
         Raises:
             VoiceNotFound: this owner has no such recording.
@@ -86,11 +86,11 @@ class RecordingStore:
                 keys=[keys.recordings(owner), keys.DELETED_RECORDINGS], args=[recording.name, recording.id]
             )
         if not deleted:
-            raise VoiceNotFound(f"you have uploaded no voice {name!r}")
+            raise VoiceNotFound(f"You have no uploaded voice {name!r}.")
         return recording
 
     def deleted(self, ids: Collection[str] | None = None) -> Iterable[Recording]:
-        """Deleted recordings of which something may still lie in S3: all, or those of these ids."""
+        """Deleted recordings that may still have objects in S3: all, or those with these ids."""
         if ids is not None and not ids:
             return []
         with redis_errors():

@@ -11,7 +11,7 @@ from typing import Any
 class Voice:
     """One named way to speak.
 
-    ``name`` is what a job says in ``voice``. ``model`` is the weights that speak it: lanes and residency go by it.
+    ``name`` is the value of a job's ``voice``. ``model`` names its weights; lanes and residency depend on it.
     """
 
     name: str
@@ -21,21 +21,21 @@ class Voice:
     sample_rate_hz: int
     speaker: str | None = None
     description: str = ""
-    #: Whether the model also speaks with the voice of a recording.
+    #: Whether the model can clone the voice of a recording.
     cloning: bool = False
-    #: The uploaded recording that is to be cloned, by its id, and its S3 key; None for a voice that the model ships.
+    #: Id and S3 key of the uploaded recording to clone; None for a voice that the model ships.
     recording: str | None = None
     recording_key: str | None = None
-    #: Changes when the weights do, so that audio of older ones is not given out for new jobs.
+    #: Changes with the weights, so that cached audio of older weights is not used for new jobs.
     revision: str = ""
 
     def to_json(self) -> str:
-        """The voice as one line of JSON, the form in which Redis keeps it."""
+        """The voice as one line of JSON, the form that Redis stores."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Voice:
-        """The voice that ``to_json`` wrote; fields that this release does not know are passed over."""
+        """The voice that ``to_json`` wrote; fields that this release does not know are ignored."""
         data: dict[str, Any] = json.loads(line)
         known = {field.name for field in dataclasses.fields(cls)}
         data["languages"] = tuple(data["languages"])

@@ -1,4 +1,4 @@
-"""Which network addresses are public, and what a host's name stands for, within a time."""
+"""Public network addresses, and name resolution with a time limit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: What ``ipaddress`` takes for public, or some releases of Python do, and is not: it reaches an internal network, or
-#: stands for an IPv4 address that does (RFC 6890 and the registries of special addresses at IANA).
+#: Networks that ``ipaddress``, in some releases of Python, takes for public, although they reach an internal network or
+#: embed an IPv4 address that does (RFC 6890 and IANA's registries of special addresses).
 NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -28,12 +28,12 @@ NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
         "3fff::/20",  # documentation
     )
 )
-#: The only unicast addresses of IPv6 that are routed in public; all that embeds IPv4 but 6to4 and Teredo lies outside.
+#: The only IPv6 unicast addresses that are routed publicly. Of those that embed IPv4, only 6to4 and Teredo are inside.
 PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
 
-#: Names whose resolution is waited for at the same time; a thread each. What comes beyond is not resolved.
+#: Maximum number of names that are resolved at the same time, each in a thread. Further names are not resolved.
 LOOKUPS: Final = 16
-#: How long the addresses of a name are believed, in seconds, and of how many names.
+#: How long the addresses of a name are cached, in seconds, and maximum number of cached names.
 GOOD_FOR_S, KNOWN_NAMES = 30.0, 1024
 
 _slots = threading.BoundedSemaphore(LOOKUPS)
@@ -41,17 +41,17 @@ _known: dict[str, tuple[float, tuple[Address, ...]]] = {}
 
 
 def networks(allow: str | None) -> tuple[Network, ...]:
-    """The networks of a setting: CIDRs, separated by commas."""
+    """The networks of a setting with CIDRs separated by commas."""
     return tuple(ipaddress.ip_network(one.strip()) for one in (allow or "").split(",") if one.strip())
 
 
 def plain(address: Address) -> Address:
-    """The IPv4 address that an IPv4-mapped one (``::ffff:10.0.0.1``) stands for; any other as it is."""
+    """The IPv4 address of an IPv4-mapped one (``::ffff:10.0.0.1``); any other address unchanged."""
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
 def is_permitted(address: Address, allow: Sequence[Network]) -> bool:
-    """Whether anybody may have this address called: it is public, or in one of the networks that are allowed."""
+    """Whether webhooks may be sent to this address: it is public, or in one of the allowed networks."""
     found = plain(address)
     if any(found.version == network.version and found in network for network in allow):
         return True
@@ -63,7 +63,7 @@ def is_permitted(address: Address, allow: Sequence[Network]) -> bool:
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host is by itself, in any form that resolvers take: ``0x7f.1``, ``2130706433``, ``::1``.
+    """The address that a host spells out, in any form that resolvers accept: ``0x7f.1``, ``2130706433``, ``::1``.
 
     None for a name.
     """
@@ -72,18 +72,18 @@ def literal(host: str) -> Address | None:
     except ValueError:
         pass
     try:
-        # What the C library's own resolver takes for an address: octal, hexadecimal, fewer than four parts.
+        # The C library's resolver also accepts octal, hexadecimal and fewer than four parts.
         return ipaddress.IPv4Address(socket.inet_aton(host))
     except (OSError, ValueError):
         return None
 
 
-def resolved(name: str, wait_s: float) -> tuple[Address, ...]:
-    """The addresses of a name; none if there are none, or they are not known within ``wait_s``."""
+def resolve(name: str, wait_s: float) -> tuple[Address, ...]:
+    """The addresses of a name; empty if it has none, or they are not known within ``wait_s``."""
     expires_at, addresses = _known.get(name, (0.0, ()))
     if expires_at > time.monotonic():
         return addresses
-    # getaddrinfo has no time limit of its own: it is left behind in its thread.
+    # getaddrinfo has no time limit: after ``wait_s`` its thread is left to itself.
     if wait_s <= 0 or not _slots.acquire(blocking=False):
         return ()
     answer: queue.SimpleQueue[tuple[Address, ...]] = queue.SimpleQueue()
@@ -97,7 +97,7 @@ def resolved(name: str, wait_s: float) -> tuple[Address, ...]:
 def _look_up(name: str, answer: queue.SimpleQueue[tuple[Address, ...]]) -> None:
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        # A link-local IPv6 address may have its zone behind it.
+        # A link-local IPv6 address may end with its zone.
         addresses = tuple({ipaddress.ip_address(str(one[4][0]).partition("%")[0]): None for one in found})
     except (OSError, UnicodeError):
         addresses = ()

@@ -1,4 +1,4 @@
-"""The webhook store: endpoints, their secrets and their deliveries, as owners see them."""
+"""The webhook store: an owner's endpoints, their secrets and their deliveries."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from stentor.webhooks.webhook import (
     event_id,
 )
 
-#: Beyond the time for which deliveries can be looked at, what waits is kept for as long as its attempts may take: 76 h
-#: by the schedule, and up to a day each time that a receiver asks for a pause.
+#: How much longer waiting deliveries are kept, in seconds: as long as their attempts may take, which is 76 h by the
+#: schedule, and up to a day more for each pause that a receiver asks for.
 ATTEMPTS_TAKE_S: Final = 14 * DAY_S
-#: Deliveries that one look at a list goes through at most; and how many at a time are read, or sent again.
+#: Maximum number of deliveries that one page searches, and number that are read or replayed at a time.
 LOOKED_THROUGH, PIECE = 10_000, 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeliveryPage:
-    """Part of a list of deliveries, newest first; ``next_cursor`` asks for what follows, None if nothing does."""
+    """A page of deliveries, newest first; ``next_cursor`` is the start of the next page, None on the last."""
 
     deliveries: list[Delivery]
     next_cursor: str | None
@@ -50,17 +50,17 @@ class WebhookStore:
 
     def __init__(self, client: redis.Redis, *, keep_s: float) -> None:
         self._client = client
-        #: Seconds for which a delivery that may still be tried is kept.
+        #: Seconds for which a delivery that may have more attempts is kept.
         self._kept_s = round(keep_s + ATTEMPTS_TAKE_S)
         self._replay = script(client, "webhooks/replay")
 
     # --- endpoints
 
     def add(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, put down; events from now on are for it. One of this id that is there already stays as it is.
+        """Store an endpoint; it receives events from now on. If its id exists, that endpoint is returned unchanged.
 
         Raises:
-            TooManyWebhooks: the owner has as many as may be.
+            TooManyWebhooks: the owner has the maximum number.
         """
         key = keys.webhooks(endpoint.owner)
 
@@ -73,7 +73,7 @@ class WebhookStore:
                 return
             there = pipe.hlen(key)
             if there >= MAX_ENDPOINTS:
-                raise TooManyWebhooks(f"there are {there} webhook endpoints, and no more may be; delete one")
+                raise TooManyWebhooks(f"You have {there} webhook endpoints, the maximum. Delete one first.")
             pipe.multi()
             pipe.hset(key, endpoint.id, endpoint.to_json())
 
@@ -82,7 +82,7 @@ class WebhookStore:
         return known[-1] if known else endpoint
 
     def list(self, owner: str) -> list[Endpoint]:
-        """The owner's endpoints, oldest first; after them the implicit ones that are in use."""
+        """The owner's endpoints, oldest first, then the implicit ones in use."""
         with redis_errors():
             lines = text_map(self._client.hgetall(keys.webhooks(owner))).values()
             ids = text_list(self._client.zrevrange(keys.callbacks(owner), 0, -1))
@@ -97,10 +97,10 @@ class WebhookStore:
         return [*explicit, *(_implicit(endpoint_id, fields) for endpoint_id, fields in found if "origin" in fields)]
 
     def get(self, endpoint_id: str, owner: str) -> Endpoint:
-        """The owner's endpoint, an implicit one too.
+        """An endpoint of the owner, explicit or implicit.
 
         Raises:
-            WebhookNotFound: this owner has none of this id.
+            WebhookNotFound: this owner has none with this id.
         """
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
@@ -111,18 +111,18 @@ class WebhookStore:
             return Endpoint.from_json(line)
         if fields.get("owner") == owner and "origin" in fields:
             return _implicit(endpoint_id, fields)
-        raise WebhookNotFound(f"there is no webhook endpoint {endpoint_id!r}")
+        raise WebhookNotFound(f"Unknown webhook endpoint {endpoint_id!r}.")
 
     def change(self, endpoint_id: str, owner: str, **fields: Any) -> Endpoint:
         """The endpoint with these fields changed.
 
         Raises:
-            WebhookNotFound: this owner has none of this id, or it is an implicit one.
+            WebhookNotFound: this owner has none with this id, or it is implicit.
         """
         return self._change(endpoint_id, owner, lambda there: dataclasses.replace(there, **fields))
 
     def disable(self, endpoint_id: str, owner: str, reason: str) -> None:
-        """Send no more to an endpoint, because of what it answered.
+        """Send no more to an endpoint, because of its answer.
 
         Raises:
             WebhookNotFound: it was deleted meanwhile.
@@ -130,14 +130,14 @@ class WebhookStore:
         self.change(endpoint_id, owner, disabled=True, disabled_reason=reason)
 
     def rotate(self, endpoint_id: str, owner: str) -> Endpoint:
-        """The endpoint with a new secret; the old one signs too for a day.
+        """The endpoint with a new secret; the old one signs, too, for a day.
 
         Raises:
-            WebhookNotFound: this owner has none of this id, or it is an implicit one.
+            WebhookNotFound: this owner has none with this id, or it is implicit.
         """
         now = time.time()
         return self._change(
-            endpoint_id, owner, lambda there: dataclasses.replace(there, signing=there.signing.rotated(now))
+            endpoint_id, owner, lambda there: dataclasses.replace(there, signing=there.signing.with_new_secret(now))
         )
 
     def _change(self, endpoint_id: str, owner: str, evolve: Callable[[Endpoint], Endpoint]) -> Endpoint:
@@ -147,7 +147,9 @@ class WebhookStore:
         def put(pipe: Pipeline) -> None:
             line = pipe.hget(key, endpoint_id)
             if line is None:
-                raise WebhookNotFound(f"there is no webhook endpoint {endpoint_id!r} that can be changed")
+                raise WebhookNotFound(
+                    f"Unknown webhook endpoint {endpoint_id!r}. Implicit endpoints cannot be changed."
+                )
             changed.append(evolve(Endpoint.from_json(str(line))))
             pipe.multi()
             pipe.hset(key, endpoint_id, changed[-1].to_json())
@@ -157,51 +159,53 @@ class WebhookStore:
         return changed[-1]
 
     def delete(self, endpoint_id: str, owner: str) -> None:
-        """Forget an endpoint and what was to be sent to it.
+        """Delete an endpoint and its deliveries.
 
         Raises:
-            WebhookNotFound: this owner has none of this id, or it is an implicit one.
+            WebhookNotFound: this owner has none with this id, or it is implicit.
         """
         with redis_errors():
             if not self._client.hdel(keys.webhooks(owner), endpoint_id):
-                raise WebhookNotFound(f"there is no webhook endpoint {endpoint_id!r} that can be deleted")
+                raise WebhookNotFound(
+                    f"Unknown webhook endpoint {endpoint_id!r}. Implicit endpoints cannot be deleted."
+                )
             pipe = self._client.pipeline(transaction=True)
             pipe.zrem(keys.DUE_ENDPOINTS, endpoint_id)
             pipe.delete(keys.due(endpoint_id), keys.running(endpoint_id), keys.deliveries(endpoint_id))
             pipe.delete(keys.endpoint(endpoint_id))
             pipe.execute()
 
-    # --- the secret of those that have no endpoint of their own
+    # --- the secret of implicit endpoints
 
     def signing(self, owner: str) -> Signing:
-        """What signs the owner's webhooks to addresses that came with a job or bulk; made when it is first needed."""
+        """The secret of the owner's implicit endpoints; created when it is first needed."""
         with redis_errors():
             self._client.set(keys.signing(owner), Signing().to_json(), nx=True)
             return Signing.from_json(str(self._client.get(keys.signing(owner))))
 
     def rotate_signing(self, owner: str) -> Signing:
-        """The same with a new secret; the old one signs too for a day."""
+        """A new secret for the owner's implicit endpoints; the old one signs, too, for a day."""
         key, now = keys.signing(owner), time.time()
-        rotated: list[Signing] = []
+        changed: list[Signing] = []
 
         def put(pipe: Pipeline) -> None:
             line = pipe.get(key)
-            rotated.append((Signing() if line is None else Signing.from_json(str(line))).rotated(now))
+            changed.append((Signing() if line is None else Signing.from_json(str(line))).with_new_secret(now))
             pipe.multi()
-            pipe.set(key, rotated[-1].to_json())
+            pipe.set(key, changed[-1].to_json())
 
         with redis_errors():
             self._client.transaction(put, key)
-        return rotated[-1]
+        return changed[-1]
 
     # --- deliveries
 
     def deliveries(
         self, endpoint: Endpoint, *, state: str | None = None, limit: int, after: str | None = None
     ) -> DeliveryPage:
-        """The endpoint's deliveries, newest first, from the one that follows ``after`` on.
+        """The endpoint's deliveries, newest first, starting after ``after``.
 
-        A page may have fewer than ``limit`` and not be the last: one look goes through 10,000.
+        A page with fewer than ``limit`` is not always the last, because one call searches 10,000.
         """
         wanted = frozenset((state,) if state else STATES)
         index = keys.deliveries(endpoint.id)
@@ -209,10 +213,10 @@ class WebhookStore:
         last, looked, more = after, 0, True
         with redis_errors():
             while more and looked < LOOKED_THROUGH and len(found) <= limit:
-                # From its place now: what was made since the last piece has moved all places.
+                # The place is read again: deliveries that were created since the last read have moved it.
                 start = 0 if last is None else self._place_behind(index, last)
                 ids = text_list(self._client.zrevrange(index, start, start + PIECE - 1))
-                found += [one for one in self._found(ids) if one.state in wanted]
+                found += [one for one in self._read_deliveries(ids) if one.state in wanted]
                 looked, more = looked + len(ids), len(ids) == PIECE
                 last = ids[-1] if more else None
         if len(found) > limit:
@@ -220,12 +224,12 @@ class WebhookStore:
         return DeliveryPage(deliveries=found, next_cursor=last)
 
     def _place_behind(self, index: str, after: str) -> int:
-        """The place that follows ``after``; the end, if that has expired."""
+        """The place after ``after``; the end if that has expired."""
         rank = cast("int | None", self._client.zrevrank(index, after))
         return int(self._client.zcard(index)) if rank is None else rank + 1
 
-    def _found(self, ids: Sequence[str]) -> Sequence[Delivery]:
-        """The deliveries of these ids that have not expired."""
+    def _read_deliveries(self, ids: Sequence[str]) -> Sequence[Delivery]:
+        """The deliveries with these ids that have not expired."""
         pipe = self._client.pipeline(transaction=False)
         for one in ids:
             pipe.hgetall(keys.delivery(one))
@@ -235,42 +239,42 @@ class WebhookStore:
         """One delivery of the endpoint.
 
         Raises:
-            DeliveryNotFound: it has none of this id, or it was long ago.
+            DeliveryNotFound: it has none with this id, or it has expired.
         """
         with redis_errors():
-            found = self._found([delivery_id])
+            found = self._read_deliveries([delivery_id])
         if not found or found[0].endpoint != endpoint.id:
-            raise DeliveryNotFound(f"there is no delivery {delivery_id!r} of {endpoint.id}")
+            raise DeliveryNotFound(f"Unknown delivery {delivery_id!r} of endpoint {endpoint.id}, or it has expired.")
         return found[0]
 
     def ping(self, endpoint: Endpoint) -> str:
-        """Send a test event; the id of its delivery, which is there in a moment.
+        """Send a test event; the id of its delivery, which appears in a moment.
 
         Raises:
-            WebhookDisabled: nothing is sent to it.
+            WebhookDisabled: the endpoint is disabled.
         """
-        _need_enabled(endpoint)
+        _require_enabled(endpoint)
         with redis_errors():
             entry = self._client.xadd(keys.OUTBOX, {"type": PING, "id": endpoint.id, "owner": endpoint.owner})
         return delivery_id(event_id(PING, endpoint.id, str(entry)), endpoint.id)
 
     def replay(self, endpoint: Endpoint, delivery: Delivery) -> Delivery:
-        """The delivery, to be sent once more; one that waits to be sent is left as it is.
+        """Send a delivery once more; one that waits to be sent is unchanged.
 
         Raises:
-            WebhookDisabled: nothing is sent to the endpoint.
+            WebhookDisabled: the endpoint is disabled.
         """
-        _need_enabled(endpoint)
+        _require_enabled(endpoint)
         self._send_again(endpoint, [delivery.id])
         return self.delivery(endpoint, delivery.id)
 
     def replay_since(self, endpoint: Endpoint, since: float, *, state: str | None = None) -> int:
-        """How many of the endpoint's deliveries made since then will be sent once more; those that wait are no part.
+        """Send the endpoint's deliveries since then once more; the number of them, without those that wait anyway.
 
         Raises:
-            WebhookDisabled: nothing is sent to the endpoint.
+            WebhookDisabled: the endpoint is disabled.
         """
-        _need_enabled(endpoint)
+        _require_enabled(endpoint)
         with redis_errors():
             ids = text_list(self._client.zrangebyscore(keys.deliveries(endpoint.id), since, "+inf"))
         sent = 0
@@ -278,7 +282,7 @@ class WebhookStore:
             piece = ids[start : start + PIECE]
             if state is not None:
                 with redis_errors():
-                    piece = [one.id for one in self._found(piece) if one.state == state]
+                    piece = [one.id for one in self._read_deliveries(piece) if one.state == state]
             sent += self._send_again(endpoint, piece)
         return sent
 
@@ -298,9 +302,9 @@ class WebhookStore:
         return int(sent)
 
 
-def _need_enabled(endpoint: Endpoint) -> None:
+def _require_enabled(endpoint: Endpoint) -> None:
     if endpoint.disabled:
-        raise WebhookDisabled(f"the webhook endpoint {endpoint.id} is disabled; enable it first")
+        raise WebhookDisabled(f"Webhook endpoint {endpoint.id} is disabled. Enable it first.")
 
 
 def _implicit(endpoint_id: str, fields: dict[str, str]) -> Endpoint:

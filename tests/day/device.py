@@ -192,7 +192,7 @@ class Device:
             if task == SYNTHESIZE:
                 self._drain(now)
             elif task == LOAD:
-                self._client.delete(keys.wanted(self.id))
+                self._client.delete(keys.wanted_residency(self.id))
                 if not self._room.here:
                     self._load(now)
             elif task == UNLOAD_ORDER:
@@ -234,9 +234,9 @@ class Device:
     def _unload(self, now: float, why: str = "", pid: str = "", spoke_at: str = "") -> None:
         """End the process, and begin with the next; what the policy wants only if nothing has happened since."""
         if why == BY_POLICY and not self._may_go(now, pid, spoke_at):
-            self._client.delete(keys.ordered(self.id))
+            self._client.delete(keys.last_order(self.id))
             return
-        self._client.set(keys.wanted(self.id), DeviceState.UNLOADED)
+        self._client.set(keys.wanted_residency(self.id), DeviceState.UNLOADED)
         if not self._room.here:
             return
         self._card.leave(self.status.pid)

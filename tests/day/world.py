@@ -106,7 +106,7 @@ class World:
     def _expire(self) -> None:
         """Let the virtual time since the last tick go by for what expires."""
         passed_s, self._expired_at = self.now - self._expired_at, self.now
-        names = [*LEASES, *(keys.ordered(device) for device in text_list(self._client.smembers(keys.DEVICES)))]
+        names = [*LEASES, *(keys.last_order(device) for device in text_list(self._client.smembers(keys.DEVICES)))]
         pipe = self._client.pipeline(transaction=False)
         for name in names:
             pipe.pttl(name)

@@ -43,7 +43,7 @@ class ResidencyOrders:
         while not stopping():
             try:
                 with redis_errors():
-                    return str(self._client.get(keys.wanted(self._core.id))) == DeviceState.UNLOADED
+                    return str(self._client.get(keys.wanted_residency(self._core.id))) == DeviceState.UNLOADED
             except RedisUnavailable as exc:
                 if not logged:
                     _log.warning("waiting_for_neighbour", reason=str(exc), pause_s=RETRY_S)
@@ -54,7 +54,7 @@ class ResidencyOrders:
     def accept_load(self) -> None:
         """Forget the order to stay unloaded, and try models again that could not be loaded before."""
         with redis_errors():
-            self._client.delete(keys.wanted(self._core.id))
+            self._client.delete(keys.wanted_residency(self._core.id))
         if self._core.residency.out:
             self._core.residency.forgive()
 
@@ -67,11 +67,11 @@ class ResidencyOrders:
         reason = self._reason_to_stay(pid, spoke_at) if why == BY_POLICY else None
         with redis_errors():
             if reason is None:
-                self._client.set(keys.wanted(self._core.id), DeviceState.UNLOADED)
+                self._client.set(keys.wanted_residency(self._core.id), DeviceState.UNLOADED)
                 if not self._core.residency.light:
                     _log.info("device_unloads", device=self._core.id, why=why)
                     return True
-            self._client.delete(keys.ordered(self._core.id))
+            self._client.delete(keys.last_order(self._core.id))
         if reason is None:
             self._board.set(state=DeviceState.UNLOADED)
         _log.info("unload_declined", device=self._core.id, why=why, reason=reason or "nothing is loaded")

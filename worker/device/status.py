@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from stentor.devices.passes import added, sums_of
+from stentor.devices.passes import combine_sums, sums_of
 from stentor.devices.registry import SIZE_CLASSES, TIME_CLASSES_S, DeviceState, DeviceStatus
 from worker.batching.forward_pass import ForwardPass
 from worker.batching.packing import padded_cost
@@ -37,7 +37,7 @@ def count_pass(before: DeviceStatus, done: ForwardPass, *, now: float) -> Device
         busy_s=round(before.busy_s + done.took_s, 6),
         sizes=_increment(before.sizes, bisect.bisect_left(SIZE_CLASSES, len(costs))),
         times=_increment(before.times, bisect.bisect_left(TIME_CLASSES_S, done.took_s)),
-        sums={**before.sums, info.model: added(before.sums.get(info.model, ()), sums)},
+        sums={**before.sums, info.model: combine_sums(before.sums.get(info.model, ()), sums)},
     )
 
 

@@ -30,7 +30,7 @@ def check(client: redis.Redis, storage: Storage, *, owner: str, name: str, recor
     """
     store = RecordingStore(client)
     recording = store.find(name, owner)
-    if recording is not None and recording.id == recording_id and not recording.checked:
+    if recording is not None and recording.id == recording_id and not recording.is_checked:
         checked = _checked(client, storage, recording)
         _log.info(
             "recording_checked",
@@ -51,9 +51,9 @@ def _checked(client: redis.Redis, storage: Storage, recording: Recording) -> Rec
             storage.fetch(upload_key(recording.id), source)
             decoded = decode(source, Path(folder))
         except AudioNotFound:
-            return recording.failed(RecordingUnreadable("the upload was removed before it was checked"))
+            return recording.with_error(RecordingUnreadable("the upload was removed before it was checked"))
         except RecordingError as exc:
-            return recording.failed(exc)
+            return recording.with_error(exc)
         body = decoded.path.read_bytes()
     sha256 = hashlib.sha256(body).hexdigest()
     key = audio_key(sha256)

@@ -34,9 +34,9 @@ def sweep_devices(sweep: Round) -> None:
 def _forget(sweep: Round, device_id: str, since_s: float) -> bool:
     places = (keys.DEVICES, keys.device(device_id), keys.OVERRIDDEN)
     others = (
-        keys.wanted(device_id),
+        keys.wanted_residency(device_id),
         keys.override(device_id),
-        keys.ordered(device_id),
+        keys.last_order(device_id),
         keys.budgets(device_id),
         keys.queue(device_queue(device_id)),
     )

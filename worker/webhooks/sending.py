@@ -132,7 +132,7 @@ def _late(timeout_s: float) -> str:
 
 def _sentence(exc: Exception, limit: Limit, timeout_s: float) -> str:
     if isinstance(exc, InvalidIPAddress):
-        return f"{exc} is not a public address; STENTOR_WEBHOOK_ALLOW names those allowed beside"
+        return f"{exc} is not a public address. STENTOR_WEBHOOK_ALLOW lists private networks that are allowed."
     if limit.over or isinstance(exc, requests.Timeout):
         return _late(timeout_s)
     if isinstance(exc.__cause__, socket.gaierror):

@@ -150,7 +150,7 @@ def list_keys(as_json: bool) -> None:
     with _redis() as client:
         found = KeyStore(client).list()
     if as_json:
-        output.as_json({"keys": [{**dataclasses.asdict(key), "expired": key.expired} for key in found]})
+        output.as_json({"keys": [{**dataclasses.asdict(key), "expired": key.is_expired} for key in found]})
     else:
         output.table(
             ("id", "owner", "name", "scopes", "created", "expires", "limits"),
@@ -159,7 +159,7 @@ def list_keys(as_json: bool) -> None:
 
 
 def _end(key: ApiKey) -> str | None:
-    return f"{key.expires_at} (over)" if key.expired else key.expires_at
+    return f"{key.expires_at} (over)" if key.is_expired else key.expires_at
 
 
 def _limits(key: ApiKey) -> str:

@@ -72,7 +72,7 @@ def test_a_key_ends_on_time_and_not_a_second_later(http: FlaskClient, client: re
         status = http.get("/v1/jobs").status_code
         assert status == 200 or datetime.now(UTC) >= soon
     problem = refused(http.get("/v1/jobs"), 401, "key_expired")
-    assert problem["detail"] == f"the API key was good until {soon.isoformat()}"
+    assert problem["detail"] == f"The API key expired at {soon.isoformat()}. Use another key."
 
 
 def test_a_revoked_key_that_was_just_used_is_refused_within_a_second(http: FlaskClient, client: redis.Redis) -> None:

@@ -134,7 +134,9 @@ def test_a_day_has_so_many_characters(http: FlaskClient, client: redis.Redis) ->
     assert http.post("/v1/jobs", json={"text": "x" * 60}).status_code == 202
     response = http.post("/v1/jobs", json={"jobs": [{"text": "y" * 30}, {"text": "z" * 30}]})
     problem = refused(response, 429, "daily_chars_exceeded")
-    assert problem["detail"] == "the key has submitted 60 of its 100 characters of today; 60 more are too many"
+    assert problem["detail"] == (
+        "The API key has submitted 60 of its 100 characters for today; 60 more are too many. Try again tomorrow (UTC)."
+    )
     until_midnight_s = 86_400 - time.time() % 86_400
     assert abs(int(response.headers["Retry-After"]) - until_midnight_s) < 30
     # What was refused does not count, and what still fits is taken.
@@ -151,7 +153,7 @@ def test_characters_of_bulks_and_of_jobs_are_counted_together(http: FlaskClient,
     usage.add_characters(key_id, "acme", 70, limits, bulk="blk_1")
     refused(http.post("/v1/jobs", json={"text": "x" * 31}), 429, "daily_chars_exceeded")
     assert http.post("/v1/jobs", json={"text": "x" * 30}).status_code == 202
-    with pytest.raises(DailyCharsExceeded, match="submitted 100 of its 100 characters of today; 1 more"):
+    with pytest.raises(DailyCharsExceeded, match="submitted 100 of its 100 characters for today; 1 more"):
         usage.add_characters(key_id, "acme", 1, limits, bulk="blk_2")
     usage.add_characters(key_id, "acme", 1_000_000, Limits(), bulk="blk_3")
 

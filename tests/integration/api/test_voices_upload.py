@@ -250,7 +250,7 @@ def test_models_that_cannot_clone_refuse_such_a_voice_by_name(http: FlaskClient)
         {
             "field": "voice",
             "code": "cloning_unsupported",
-            "detail": "the voice 'ann' is a recording, and none of the models here can speak with one: tone",
+            "detail": "Voice 'ann' is a recording, and no model here can clone voices. Models: tone.",
         }
     ]
 
@@ -394,7 +394,7 @@ def test_who_looks_up_many_voices_gets_the_same_errors(
         http.post("/v1/voices", data=form())
     mine = VoiceDirectory(client).of(OWNER)
     assert mine.get(TONE).model == TONE
-    with pytest.raises(CloningUnsupported, match="the voice 'ann' is a recording"):
+    with pytest.raises(CloningUnsupported, match="Voice 'ann' is a recording"):
         mine.get("ann")
-    with pytest.raises(VoiceUnknown, match="no voice 'bob'"):
+    with pytest.raises(VoiceUnknown, match='Unknown voice "bob"'):
         mine.get("bob")

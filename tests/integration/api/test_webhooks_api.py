@@ -392,13 +392,13 @@ def test_what_is_made_while_deliveries_are_listed_moves_none_of_them(
     for number in range(1, 6):
         put(number)
     numbers = itertools.count(6)
-    found = WebhookStore._found
+    found = WebhookStore._read_deliveries
 
     def meanwhile(store: WebhookStore, ids: Sequence[str]) -> Sequence[Delivery]:
         put(next(numbers))
         return found(store, ids)
 
-    monkeypatch.setattr(WebhookStore, "_found", meanwhile)
+    monkeypatch.setattr(WebhookStore, "_read_deliveries", meanwhile)
     page = store.deliveries(endpoint, limit=100)
     assert [delivery.id for delivery in page.deliveries] == ["whd_5", "whd_4", "whd_3", "whd_2", "whd_1"]
     assert page.next_cursor is None

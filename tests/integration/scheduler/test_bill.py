@@ -408,7 +408,7 @@ def test_a_clock_that_was_set_back_bills_no_time(device: Metered) -> None:
 def test_a_mark_of_another_release_is_read(device: Metered) -> None:
     device.spend(5, watts=60)
     charged(device)
-    mark = keys.metered("testhost/cuda:0")
+    mark = keys.meter("testhost/cuda:0")
     device.client.hset(mark, "mark", json.dumps({**json.loads(str(device.client.hget(mark, "mark"))), "later": 1}))
     device.meter = Meter(device.client, device.settings)
     device.tick()

@@ -89,9 +89,9 @@ def test_a_server_with_tls_is_not_spoken_to_without(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "text", "says"),
     [
-        ("redis://h", None, "STENTOR_REDIS_TLS_CA is .*STENTOR_REDIS_URL has no TLS"),
-        ("rediss://h", "no certificate", "STENTOR_REDIS_TLS_CA is .*a file with certificates"),
-        ("rediss://h", "", "STENTOR_REDIS_TLS_CA is .*a file with certificates"),
+        ("redis://h", None, "STENTOR_REDIS_TLS_CA is .*STENTOR_REDIS_URL does not use TLS"),
+        ("rediss://h", "no certificate", "STENTOR_REDIS_TLS_CA is .*cannot be read as certificates"),
+        ("rediss://h", "", "STENTOR_REDIS_TLS_CA is .*cannot be read as certificates"),
     ],
 )
 def test_an_authority_that_cannot_be_right_stops_the_start(

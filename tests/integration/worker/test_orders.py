@@ -124,8 +124,8 @@ def test_a_device_that_has_spoken_since_is_told_anew(client: redis.Redis, one: O
 
 def test_an_order_whose_message_is_lost_is_given_again(client: redis.Redis, one: Orders, token: int) -> None:
     one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
-    assert 50_000 < client.pttl(keys.ordered("testhost/cpu")) <= 60_000
-    client.delete(keys.ordered("testhost/cpu"))
+    assert 50_000 < client.pttl(keys.last_order("testhost/cpu")) <= 60_000
+    client.delete(keys.last_order("testhost/cpu"))
     one.act(a_plan(DeviceState.UNLOADED), [a_status()], token, NOW)
     assert sent(client) == [UNLOAD] * 2
 
@@ -318,4 +318,4 @@ def test_an_order_says_which_process_was_seen_and_when_it_spoke_last(
     registry.report(a_status(spoke_at=NOW + 0.1234567))
     (seen,) = registry.list(NOW)
     one.act(a_plan(DeviceState.UNLOADED), [seen], token, NOW)
-    assert client.get(keys.ordered("testhost/cpu")) == f"stentor.unload 7 {NOW + 0.1234567!r}"
+    assert client.get(keys.last_order("testhost/cpu")) == f"stentor.unload 7 {NOW + 0.1234567!r}"

@@ -28,9 +28,9 @@ VOICES = {
 def voice_of(name: str) -> Voice:
     """A voice, or the errors that looking up a voice has."""
     if name == "clone":
-        raise CloningUnsupported("the voice 'clone' is a recording, and no model can speak with one")
+        raise CloningUnsupported("Voice 'clone' is a recording, and no model here can clone voices.")
     if name not in VOICES:
-        raise VoiceUnknown(f"there is no voice {name!r}")
+        raise VoiceUnknown(f"Unknown voice {name!r}.")
     return VOICES[name]
 
 

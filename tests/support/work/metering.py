@@ -10,7 +10,7 @@ import redis
 from scheduler.bill.meter import Meter
 from scheduler.plan import Clocks
 from stentor.devices.nvml import Reading
-from stentor.devices.passes import added, sums_of
+from stentor.devices.passes import combine_sums, sums_of
 from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.settings import Settings
 
@@ -93,7 +93,7 @@ class Metered:
             padded_cost=self.status.padded_cost + max(costs) * len(costs),
             audio_s=self.status.audio_s + sum(costs) / 10,
             busy_s=self.status.busy_s + took_s,
-            sums={"m": added(self.status.sums.get("m", ()), sums)},
+            sums={"m": combine_sums(self.status.sums.get("m", ()), sums)},
         )
         self.turn(then)
 

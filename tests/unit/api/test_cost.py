@@ -14,8 +14,8 @@ from api.cost.curves import MIN_PASSES
 from api.cost.figures import Prices
 from api.cost.fitting import determines, non_negative
 from api.cost.report import CostReport, report
-from stentor.bill import STATES, UNKNOWN, Record
-from stentor.devices.passes import NAMES, added, sums_of
+from stentor.bill import STATES, UNKNOWN, MeterRecord
+from stentor.devices.passes import NAMES, combine_sums, sums_of
 from stentor.owners.usage import Usage
 
 PRICES = Prices(kwh=0.30, gpu_hour=1.50)
@@ -31,7 +31,7 @@ def of_passes(passes: list[list[int]], *, fixed: float, longest: float, padded: 
     for costs in passes:
         p = max(costs) * len(costs)
         took_s = fixed + longest * max(costs) + padded * p
-        sums = added(sums, sums_of(costs, padded_cost=p, took_s=took_s))
+        sums = combine_sums(sums, sums_of(costs, padded_cost=p, took_s=took_s))
     found = {f"sum:m:{name}": value for name, value in zip(NAMES, sums, strict=True)}
     return {**found, "pass_s": found["sum:m:t"], "batches": found["sum:m:n"], "rows": found["sum:m:rows"]}
 
@@ -70,15 +70,15 @@ USAGE = {
 
 
 def bill(
-    *records: Record,
+    *records: MeterRecord,
     usage: Mapping[str, list[Usage]] = USAGE,
     prices: Prices = PRICES,
 ) -> CostReport:
     return report(records, usage, since=DAY, until=NEXT, prices=prices)
 
 
-def a_record(amounts: Mapping[str, float], device: str = GPU, day: date = DAY) -> Record:
-    return Record(device=device, date=day, amounts=amounts)
+def a_record(amounts: Mapping[str, float], device: str = GPU, day: date = DAY) -> MeterRecord:
+    return MeterRecord(device=device, date=day, amounts=amounts)
 
 
 def test_a_day_costs_what_its_states_took() -> None:

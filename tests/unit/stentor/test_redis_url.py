@@ -41,13 +41,13 @@ def test_tls_is_for_the_sentinels_and_the_master() -> None:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("http://h", "begins with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://"),
-        ("redis+sentinel://:geheim@a:1", "as redis+sentinel://"),
-        ("redis+sentinel:///m", "as redis+sentinel://"),
-        ("redis+sentinel://a:1/m/x", "as redis+sentinel://"),
-        ("redis+sentinel://a:x/m", "a host and a port are wanted"),
-        ("redis+sentinel://a:1,/m", "the name of a host is missing"),
-        ("redis+sentinel://a:1/m?passwort=x", "the URL says passwort; known are sentinel_password"),
+        ("http://h", "must begin with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://"),
+        ("redis+sentinel://:geheim@a:1", "form redis+sentinel://"),
+        ("redis+sentinel:///m", "form redis+sentinel://"),
+        ("redis+sentinel://a:1/m/x", "form redis+sentinel://"),
+        ("redis+sentinel://a:x/m", "must name hosts and ports"),
+        ("redis+sentinel://a:1,/m", "A host's name is missing"),
+        ("redis+sentinel://a:1/m?passwort=x", "Unknown parameters passwort in the URL"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_told_without_its_password(url: str, says: str) -> None:

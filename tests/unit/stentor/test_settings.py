@@ -36,7 +36,7 @@ def test_an_unknown_variable_is_named() -> None:
         ("STENTOR_MERGE_WINDOW_MS", "-1", "STENTOR_MERGE_WINDOW_MS is '-1'"),
         ("STENTOR_LEASE_S", "nan", "STENTOR_LEASE_S"),
         ("STENTOR_LEASE_S", "inf", "STENTOR_LEASE_S"),
-        ("STENTOR_REDIS_URL", "localhost:6379", "STENTOR_REDIS_URL is a value that is kept secret: Value error, a URL"),
+        ("STENTOR_REDIS_URL", "localhost:6379", "STENTOR_REDIS_URL is set to a secret value: The URL must begin"),
         ("STENTOR_S3_ENDPOINT", "127.0.0.1:8333", "STENTOR_S3_ENDPOINT is '127.0.0.1:8333'"),
         ("STENTOR_LOG_LEVEL", "loud", "STENTOR_LOG_LEVEL is 'loud'"),
         ("STENTOR_WORKER_DEVICE", "gpu", "STENTOR_WORKER_DEVICE is 'gpu'"),

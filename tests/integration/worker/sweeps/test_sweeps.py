@@ -379,9 +379,9 @@ def test_a_device_that_was_not_heard_of_for_a_day_is_forgotten(client: redis.Red
         registry.report(
             DeviceStatus(id=device_id, pid=1, state="idle", models=(TONE,), started_at=seen_at, seen_at=seen_at)
         )
-        client.set(keys.wanted(device_id), "unloaded")
+        client.set(keys.wanted_residency(device_id), "unloaded")
         OverrideStore(client).put(device_id, residency="unloaded", by="ops")
-        client.set(keys.ordered(device_id), "x")
+        client.set(keys.last_order(device_id), "x")
         client.hset(keys.budgets(device_id), TONE, 100)
         client.rpush(keys.queue(f"device.{device_id}"), "an order")
     swept(client, settings, later_s=0)

@@ -420,6 +420,6 @@ def test_the_report_can_be_json(check: Check) -> None:
             "row": 1,
             "column": "text",
             "code": "text_unspeakable",
-            "detail": "The text has 3 characters, but 0 letters and 0 numbers among them; at least 1 is wanted",
+            "detail": "The text has 3 characters, but no letter and no number; at least one is required.",
         }
     ]

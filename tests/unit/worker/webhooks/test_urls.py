@@ -240,7 +240,10 @@ def test_a_name_that_changes_its_address_after_it_was_checked_is_refused(monkeyp
         check_url(url, None)
         answer = Sender(timeout_s=2, allow=()).send(url, message_id="msg_1", body="{}", secrets=[SECRET])
         assert asked == ["rebinds.example.com", "rebinds.example.com"]
-        assert answer.error == "127.0.0.1 is not a public address; STENTOR_WEBHOOK_ALLOW names those allowed beside"
+        assert (
+            answer.error
+            == "127.0.0.1 is not a public address. STENTOR_WEBHOOK_ALLOW lists private networks that are allowed."
+        )
         assert inside.received == []
 
 
