@@ -1,5 +1,5 @@
-"""``stentor bench``: how much a machine speaks, and how soon, measured from outside through the API.
+"""``stentor bench``: measures throughput and latency from outside, through the API.
 
-``scenarios`` says when which texts are sent, ``recording`` sends them and looks, ``summary`` makes figures of what was
-seen, ``plots`` draws it, and ``own`` starts a stack of its own to be measured.
+``scenarios`` plans which texts are sent when, ``recording`` sends them and records their outcomes, ``summary`` computes
+the results, ``plots`` draws them, and ``own`` starts a temporary stack to measure.
 """

@@ -1,4 +1,4 @@
-"""What a bench has seen of texts and devices, as values."""
+"""What a bench recorded about texts and devices, as values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from stentor.client.types import JobJson
 
-#: State of a text that the API did not take, and of one that had no outcome when the bench gave up.
+#: State of a text that the API refused, and of one without an outcome when the bench stopped waiting.
 REFUSED, UNSETTLED = "refused", "unsettled"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Spoken:
-    """What became of one text. Moments are seconds since the epoch by the service's clocks."""
+class TextResult:
+    """The result of one text. Times are seconds since the epoch by the service's clocks."""
 
     job_id: str | None
     priority: str
@@ -26,15 +26,15 @@ class Spoken:
     started_at: float | None = None
     settled_at: float | None = None
     batch_id: str | None = None
-    #: Segments in the forward pass, those of other clients included.
+    #: Number of segments in the forward pass, including those of other clients.
     batch_size: int = 0
     batch_padding: float = 0.0
-    #: From sending to seeing the outcome by the bench's own clock; None for a text that was not watched.
+    #: Seconds from sending until the client got the outcome, by the bench's clock; None if it was not watched.
     seen_after_s: float | None = None
 
     @classmethod
     def of(cls, job: JobJson, *, seen_after_s: float | None = None) -> Self:
-        """What the API tells of a settled job."""
+        """The result of a settled job from the API."""
         batch, error = job["batch"], job["error"]
         return cls(
             job_id=job["id"],
@@ -54,7 +54,7 @@ class Spoken:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Beat:
-    """What a device reported at one moment; its counters begin at 0 with each of its processes."""
+    """A report of a device. Its counters start at 0 with each process."""
 
     device: str
     pid: int
@@ -65,7 +65,7 @@ class Beat:
 
     @classmethod
     def of(cls, device: Mapping[str, Any]) -> Self:
-        """What the API tells of a device."""
+        """The report of a device from the API."""
         return cls(
             device=device["id"],
             pid=device["pid"],
@@ -77,12 +77,12 @@ class Beat:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recording:
-    """Everything that was seen in one run."""
+class BenchRecording:
+    """Everything that was recorded in one run."""
 
-    texts: list[Spoken]
+    texts: list[TextResult]
     beats: list[Beat]
-    #: How much later than planned a request was sent, at most: the bench itself was too slow then.
+    #: Maximum delay of a request against the plan, in seconds: then the bench itself was too slow.
     late_s: float
 
 

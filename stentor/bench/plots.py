@@ -1,4 +1,4 @@
-"""Plots of what a bench has seen, as PNG files. Needs the extra ``bench`` (matplotlib), imported when it draws."""
+"""Plots of a bench as PNG files. Needs the extra ``bench`` (matplotlib), which is imported when it draws."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stentor.bench.observed import Recording
+from stentor.bench.observed import BenchRecording
 from stentor.bench.summary import batches, stretches
 from stentor.jobs.job import JobState
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Inches, and dots per inch.
+#: Size in inches, resolution in dots per inch.
 SIZE, DPI = (8.0, 4.5), 120
-#: Bars of the distribution of latencies.
+#: Number of bars in the histogram of latencies.
 BINS = 60
 
 
-def draw(recording: Recording, folder: Path, name: str) -> list[Path]:
-    """Write ``<name>-latency.png``, ``<name>-batches.png`` and ``<name>-busy.png``; their paths.
+def draw(recording: BenchRecording, folder: Path, name: str) -> list[Path]:
+    """Write ``<name>-latency.png``, ``<name>-batches.png`` and ``<name>-busy.png``, and return their paths.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    kinds: dict[str, Callable[[Axes, Recording], None]] = {"latency": _latency, "batches": _batches, "busy": _busy}
+    kinds: dict[str, Callable[[Axes, BenchRecording], None]] = {"latency": _latency, "batches": _batches, "busy": _busy}
     return [_plot(recording, folder / f"{name}-{kind}.png", f"{name}: {kind}", fill) for kind, fill in kinds.items()]
 
 
-def _plot(recording: Recording, path: Path, title: str, fill: Callable[[Axes, Recording], None]) -> Path:
-    # Not pyplot: it looks for a screen, and keeps what it has drawn.
+def _plot(recording: BenchRecording, path: Path, title: str, fill: Callable[[Axes, BenchRecording], None]) -> Path:
+    # Not pyplot: it looks for a screen, and keeps its figures in memory.
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra that only plots need
 
     figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
@@ -42,12 +42,12 @@ def _plot(recording: Recording, path: Path, title: str, fill: Callable[[Axes, Re
     return path
 
 
-def _begin(recording: Recording) -> float:
+def _begin(recording: BenchRecording) -> float:
     return min((one.created_at for one in recording.texts if one.created_at is not None), default=0.0)
 
 
-def _latency(axes: Axes, recording: Recording) -> None:
-    """How many texts were stored after how long, by priority, and the share that was by then."""
+def _latency(axes: Axes, recording: BenchRecording) -> None:
+    """A histogram of the times until texts were stored, by priority, and the cumulative share."""
     good = [one for one in recording.texts if one.state == JobState.SUCCEEDED and one.created_at and one.settled_at]
     share = axes.twinx()
     share.set(ylim=(0, 1.02), ylabel="share of texts stored by then (line)")
@@ -60,7 +60,7 @@ def _latency(axes: Axes, recording: Recording) -> None:
         axes.legend()
 
 
-def _batches(axes: Axes, recording: Recording) -> None:
+def _batches(axes: Axes, recording: BenchRecording) -> None:
     """The size of each forward pass at the moment its texts were settled."""
     begin, passes = _begin(recording), batches(recording.texts)
     axes.scatter([one.settled_at - begin for one in passes], [one.size for one in passes], s=12)
@@ -68,12 +68,12 @@ def _batches(axes: Axes, recording: Recording) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _busy(axes: Axes, recording: Recording) -> None:
+def _busy(axes: Axes, recording: BenchRecording) -> None:
     """The share of the time between two reports of a device that it spent in forward passes."""
     begin, found = _begin(recording), stretches(recording.beats)
     for device in sorted({one.device for one in found}):
         own = [one for one in found if one.device == device]
-        # Before the first text there was a report too; the plot begins with the texts.
+        # There is also a report before the first text, but the plot begins with the texts.
         edges = [max(0.0, own[0].begin_at - begin), *(max(0.0, one.end_at - begin) for one in own)]
         axes.stairs([one.share for one in own], edges, label=device, linewidth=1.5)
     axes.set(xlabel="s since the first text", ylabel="share of time in forward passes", ylim=(0, 1.05))

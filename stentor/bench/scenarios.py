@@ -1,4 +1,4 @@
-"""Scenarios: when which texts are sent. Made beforehand, so that a late answer cannot slow the arrivals (open loop)."""
+"""Scenarios: which texts are sent when, planned before, so late answers do not slow the arrivals (open loop)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import random
 from collections.abc import Sequence
 
-#: Most texts of one request; the service allows 1000.
+#: Maximum number of texts in one request; the service allows 1000.
 REQUEST_TEXTS = 1000
-#: Outcomes that are waited for in a second, at most. At a higher rate every second (third, ...) text is watched, so
-#: that watching costs the service little beside the speaking.
+#: Maximum number of watched texts per second. At a higher rate only every second (third, ...) text is watched, so
+#: that watching costs the service little compared with the speech.
 WATCHED_PER_S = 10.0
 
 
@@ -18,18 +18,18 @@ WATCHED_PER_S = 10.0
 class Request:
     """Texts that are sent together."""
 
-    #: Seconds after the begin.
+    #: Seconds after the start.
     due_s: float
     texts: int
     priority: str
-    #: Whether a connection waits for the outcome, which tells what a client sees; else it is looked up at the end.
+    #: Whether a connection waits for the outcome, as a client would. Otherwise it is read at the end.
     watched: bool = False
 
 
 def steady(
     rate_per_s: float, seconds: float, *, priority: str = "standard", gaps: random.Random | None = None
 ) -> list[Request]:
-    """One text at a time, evenly; with ``gaps`` at random moments (a Poisson process) of the same rate."""
+    """One text at a time, evenly; with ``gaps`` at random times (a Poisson process) with the same rate."""
     every = math.ceil(rate_per_s / WATCHED_PER_S)
     return [
         Request(due_s=due_s, texts=1, priority=priority, watched=number % every == 0)
@@ -47,22 +47,24 @@ def _moments(rate_per_s: float, seconds: float, gaps: random.Random | None) -> l
 
 
 def backlog(texts: int, *, priority: str = "standard", due_s: float = 0.0) -> list[Request]:
-    """All texts at one moment, in as few requests as the service takes."""
+    """All texts at one moment, in as few requests as possible."""
     whole, rest = divmod(texts, REQUEST_TEXTS)
     sizes = [REQUEST_TEXTS] * whole + [rest] * bool(rest)
     return [Request(due_s=due_s, texts=size, priority=priority) for size in sizes]
 
 
 def burst(texts: int, *, times: int, every_s: float) -> list[Request]:
-    """So many texts at one moment, and again and again."""
+    """``texts`` texts at one moment, repeated ``times`` times."""
     return [request for number in range(times) for request in backlog(texts, due_s=number * every_s)]
 
 
-def mixed(rate_per_s: float, seconds: float, *, texts: int, gaps: random.Random | None = None) -> list[Request]:
-    """A backlog of bulk texts, and interactive ones at a rate beside it."""
-    beside = steady(rate_per_s, seconds, priority="interactive", gaps=gaps)
+def interactive_over_bulk(
+    rate_per_s: float, seconds: float, *, texts: int, gaps: random.Random | None = None
+) -> list[Request]:
+    """A backlog of bulk texts, and interactive texts at a rate at the same time."""
+    interactive = steady(rate_per_s, seconds, priority="interactive", gaps=gaps)
     # sorted() keeps the backlog first where both are due.
-    return sorted([*backlog(texts, priority="bulk"), *beside], key=lambda request: request.due_s)
+    return sorted([*backlog(texts, priority="bulk"), *interactive], key=lambda request: request.due_s)
 
 
 _NOTICES = (
@@ -82,7 +84,7 @@ _NOTICES = (
 
 
 def text(rng: random.Random, chars: int) -> str:
-    """A text of about ``chars`` characters: 0.7 to 1.3 times as many, made of whole words of notices."""
+    """A text of 0.7 to 1.3 times ``chars`` characters, made of whole words of notices."""
     wanted = max(2, round(chars * rng.uniform(0.7, 1.3)))
     words: list[str] = []
     length = 0
@@ -92,7 +94,7 @@ def text(rng: random.Random, chars: int) -> str:
                 break
             words.append(word)
             length += len(word) + 1
-    # One word less, if that comes nearer to the wanted length.
+    # Drop the last word if that is closer to the wanted length.
     if len(words) > 1 and length - wanted > wanted - (length - len(words[-1]) - 1):
         words.pop()
     return _sentence(words)

@@ -1,4 +1,4 @@
-"""Figures of what a bench has seen: functions of their arguments."""
+"""Computes the results of a bench from its recording. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Self
 
-from stentor.bench.observed import Beat, Recording, Spoken
+from stentor.bench.observed import Beat, BenchRecording, TextResult
 from stentor.devices.registry import DeviceState
 from stentor.jobs.job import JobState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Latency:
-    """How long something took, in seconds; percentiles by nearest rank, so that each was really seen."""
+    """A distribution of times, in seconds. Percentiles are by nearest rank, so each is a measured value."""
 
     count: int
     mean_s: float
@@ -27,7 +27,7 @@ class Latency:
 
     @classmethod
     def of(cls, values_s: Iterable[float]) -> Self | None:
-        """The latency of these; None if there are none."""
+        """The distribution of these values; None without values."""
         ordered = sorted(values_s)
         if not ordered:
             return None
@@ -42,26 +42,26 @@ class Latency:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The least of the values, in order, that at least ``percent`` of them do not exceed."""
+    """The smallest of the sorted values that at least ``percent`` percent of them do not exceed."""
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
+class LatencyGroup:
     """The texts of one priority."""
 
     priority: str
     texts: int
     failed: int
-    #: From the API's taking it to a device's claiming it, and to its audio's being stored and settled, by their clocks.
+    #: From acceptance by the API until a device claims it, and until its audio is stored, by the service's clocks.
     to_claimed: Latency | None
     to_stored: Latency | None
-    #: From sending the POST to holding the outcome, by the bench's clock; of the texts that were watched.
+    #: From sending the POST until the client has the outcome, by the bench's clock; only of watched texts.
     to_seen: Latency | None
 
     @classmethod
-    def of(cls, priority: str, texts: Sequence[Spoken]) -> Self:
-        """The group of these texts; only those that succeeded have a latency."""
+    def of(cls, priority: str, texts: Sequence[TextResult]) -> Self:
+        """The group of these texts. Only texts that succeeded have a latency."""
         good = [one for one in texts if one.state == JobState.SUCCEEDED]
         return cls(
             priority=priority,
@@ -73,21 +73,21 @@ class Group:
         )
 
 
-def _spans(texts: Iterable[Spoken], until: str) -> list[float]:
+def _spans(texts: Iterable[TextResult], until: str) -> list[float]:
     pairs = [(one.created_at, getattr(one, until)) for one in texts]
     return [end - begin for begin, end in pairs if begin is not None and end is not None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One forward pass that spoke texts of this bench, and when the last of them was settled."""
+    """One forward pass with texts of this bench, and when the last of them was settled."""
 
     settled_at: float
     size: int
     padding: float
 
 
-def batches(texts: Iterable[Spoken]) -> list[Batch]:
+def batches(texts: Iterable[TextResult]) -> list[Batch]:
     """The forward passes of these texts, in the order in which they were settled."""
     found: dict[str, Batch] = {}
     for one in texts:
@@ -101,7 +101,7 @@ def batches(texts: Iterable[Spoken]) -> list[Batch]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """What share of the time between two reports a device spent in forward passes."""
+    """The time of a device between two reports, and how much of it were forward passes."""
 
     device: str
     begin_at: float
@@ -110,12 +110,12 @@ class Stretch:
 
     @property
     def share(self) -> float:
-        """0 to 1. (A pass is counted when it ends; one that began before the stretch would give more than 1.)"""
+        """The busy share, 0 to 1. Capped, because a pass counts when it ends, although it may have begun before."""
         return min(1.0, self.busy_s / max(self.end_at - self.begin_at, 1e-9))
 
 
 def stretches(beats: Iterable[Beat]) -> list[Stretch]:
-    """The time between the reports of each device. A new process counts from 0 again."""
+    """The stretches between the reports of each device. The counters of a new process start at 0."""
     by_device: dict[str, list[Beat]] = {}
     for beat in beats:
         if beat.state != DeviceState.GONE:
@@ -134,13 +134,13 @@ def stretches(beats: Iterable[Beat]) -> list[Stretch]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The figures of one run."""
+    """The results of one run."""
 
     texts: int
     failed: int
-    #: Code of an error -> how many texts it met.
+    #: Error code -> number of texts.
     errors: dict[str, int]
-    #: From the first text's being taken to the last one's being settled, by the service's clocks.
+    #: From acceptance of the first text to settlement of the last, by the service's clocks.
     wall_s: float
     audio_s: float
     audio_s_per_s: float
@@ -151,15 +151,15 @@ class Summary:
     batch_size_max: int
     padding_mean: float
     devices: int
-    #: Share of ``wall_s`` that the devices spent in forward passes, for anybody.
+    #: Share of ``wall_s`` that the devices spent in forward passes, for all clients.
     busy_share: float | None
-    #: How much later than planned the bench sent a request, at most.
+    #: Maximum delay of a request against the plan.
     late_s: float
-    groups: list[Group]
+    groups: list[LatencyGroup]
 
 
-def summarise(recording: Recording) -> Summary:
-    """The figures of a recording."""
+def summarise(recording: BenchRecording) -> Summary:
+    """The results of a recording."""
     texts = recording.texts
     good = [one for one in texts if one.state == JobState.SUCCEEDED]
     begins = [one.created_at for one in texts if one.created_at is not None]
@@ -186,7 +186,7 @@ def summarise(recording: Recording) -> Summary:
         devices=devices,
         busy_share=min(1.0, sum(one.busy_s for one in busy) * per_s / devices) if busy else None,
         late_s=recording.late_s,
-        groups=[Group.of(name, [one for one in texts if one.priority == name]) for name in priorities],
+        groups=[LatencyGroup.of(name, [one for one in texts if one.priority == name]) for name in priorities],
     )
 
 

@@ -1,4 +1,4 @@
-"""Lets ``python -m stentor.cli`` do what ``stentor`` does."""
+"""``python -m stentor.cli`` is the same as ``stentor``."""
 
 from stentor.cli.main import main
 

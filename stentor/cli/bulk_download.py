@@ -1,4 +1,4 @@
-"""The audio of a bulk into a folder: many files at a time, and none twice."""
+"""Downloads the audio of a bulk into a folder, several files at a time, without those that are there already."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any
 from stentor.bulks.audio_names import audio_name
 from stentor.client import Client, Problem
 
-#: Files that are fetched at the same time, and lines of the manifest that are held for it.
+#: Number of simultaneous downloads, and of manifest lines that are read ahead.
 THREADS, AHEAD = 8, 64
-#: Failed rows that are told one by one.
-MOST_TOLD = 100
+#: Maximum number of failed rows that are listed.
+MAX_FAILURES = 100
 
 
 @dataclasses.dataclass
 class Download:
-    """What lies in the folder."""
+    """The result of a download."""
 
     fetched: int = 0
-    #: Files that were there already, the same to the last byte.
+    #: Files that were there already with the same content.
     kept: int = 0
     #: The first rows without audio, and why.
     failures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def download(client: Client, bulk_id: str, folder: Path, done: Callable[[], object]) -> Download:
-    """Fetch the audio of all rows that have succeeded, and the manifest as ``manifest.csv``; ``done`` counts rows.
+    """Fetch the audio of all rows that succeeded, and the manifest as ``manifest.csv``; ``done`` is called per row.
 
-    Doing it again fetches what is missing or differs.
+    A second call fetches only what is missing or differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     client.save_bulk_file(bulk_id, "manifest.csv", folder / "manifest.csv")
@@ -70,7 +70,7 @@ def download(client: Client, bulk_id: str, folder: Path, done: Callable[[], obje
 
 
 def _fail(result: Download, line: dict[str, Any], code: str, detail: str) -> None:
-    if len(result.failures) < MOST_TOLD:
+    if len(result.failures) < MAX_FAILURES:
         result.failures.append({"row": line["row"], "id": line["id"], "code": code, "detail": detail})
 
 
@@ -82,7 +82,7 @@ def _lines(client: Client, bulk_id: str) -> Iterator[dict[str, Any]]:
 
 
 def _fetch(client: Client, line: dict[str, Any], folder: Path) -> bool:
-    """Whether the audio had to be fetched."""
+    """Fetch the audio of a row, unless the file is there; whether it was fetched."""
     path = folder / audio_name(line)
     if path.is_file() and _sha256(path) == line["sha256"]:
         return False

@@ -1,4 +1,4 @@
-"""A day of devices as a PNG file. Needs the extra ``bench`` (matplotlib), imported when it draws."""
+"""Draws a day of devices as a PNG file. Needs the extra ``bench`` (matplotlib), which is imported when it draws."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from stentor.bill import SLOT_S
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Inches: width, height of a device, and of the title and legend; and dots per inch.
+#: Width, height per device, height of title and legend (inches); resolution (dots per inch).
 WIDTH, HEIGHT, HEAD, DPI = 12.0, 4.2, 0.9, 110
-#: States as bars, from the bottom: (states taken together, label, colour). Paler is cheaper.
+#: States as bars, from the bottom: (states drawn as one, label, colour). Paler means cheaper.
 BARS: Final = (
     (("busy",), "busy", "#c0392b"),
     (("starting",), "starting", "#e59866"),
@@ -29,12 +29,12 @@ HOURS: Final = 24
 
 
 def draw(slots: Sequence[dict[str, Any]], *, day: date, path: Path) -> None:
-    """Write the day of each device in ``slots``, as ``GET /v1/cost`` has them, one below the other.
+    """Draw one day of the devices in ``slots`` (from ``GET /v1/cost``), one device below the other.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    # Not pyplot: it looks for a screen, and keeps what it has drawn.
+    # Not pyplot: it looks for a screen, and keeps its figures in memory.
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra that only plots need
 
     devices = sorted({slot["device"] for slot in slots})
@@ -43,8 +43,8 @@ def draw(slots: Sequence[dict[str, Any]], *, day: date, path: Path) -> None:
     rows = figure.subplots(2 * len(devices), 1, sharex=True, squeeze=False, height_ratios=[1, 1.6] * len(devices))
     for number, device in enumerate(devices):
         own = [slot for slot in slots if slot["device"] == device]
-        _power(rows[2 * number][0], own, device)
-        _states(rows[2 * number + 1][0], own)
+        _draw_power(rows[2 * number][0], own, device)
+        _draw_states(rows[2 * number + 1][0], own)
     rows[-1][0].set(xlim=(0, HOURS), xticks=range(0, HOURS + 1, 2), xlabel="hour of the day (UTC)")
     figure.suptitle(f"Devices on {day.isoformat()} (UTC), by ten minutes")
     bars, labels = rows[1][0].get_legend_handles_labels()
@@ -57,8 +57,8 @@ def _begin_h(slot: dict[str, Any]) -> float:
     return begin.hour + begin.minute / 60
 
 
-def _power(axes: Axes, slots: Sequence[dict[str, Any]], device: str) -> None:
-    """Mean watts, and the clock on an axis of its own; gaps where nothing was measured."""
+def _draw_power(axes: Axes, slots: Sequence[dict[str, Any]], device: str) -> None:
+    """Mean power, and the clock on its own axis, with gaps where nothing was measured."""
     axes.set_title(device, loc="left", fontsize="medium")
     axes.grid(alpha=0.3)
     clocks = axes.twinx()
@@ -76,7 +76,7 @@ def _power(axes: Axes, slots: Sequence[dict[str, Any]], device: str) -> None:
 
 
 def _steps(slots: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    """The day's edges, and what each slot has, NaN where it has nothing."""
+    """The edges of the day's slots, and the value in each slot (NaN without one)."""
     count = HOURS * 3600 // SLOT_S
     values = [float("nan")] * count
     for slot in slots:
@@ -85,8 +85,8 @@ def _steps(slots: Sequence[dict[str, Any]], name: str) -> tuple[list[float], lis
     return [number * SLOT_S / 3600 for number in range(count + 1)], values
 
 
-def _states(axes: Axes, slots: Sequence[dict[str, Any]]) -> None:
-    """What the time went to, as minutes of each ten, one state upon the other."""
+def _draw_states(axes: Axes, slots: Sequence[dict[str, Any]]) -> None:
+    """Minutes per state in each ten minutes, stacked."""
     begins, floor = [_begin_h(slot) for slot in slots], [0.0] * len(slots)
     for states, label, colour in BARS:
         minutes = [sum(slot["seconds"][state] for state in states) / 60 for slot in slots]

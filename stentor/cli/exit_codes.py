@@ -1,23 +1,23 @@
-"""What the exit codes of ``stentor`` mean; scripts may rely on them."""
+"""The exit codes of ``stentor``. They are stable, for use in scripts."""
 
 from __future__ import annotations
 
 from stentor.errors import ConfigurationError, Problem, StentorError
 
 OK = 0
-#: Some jobs failed, or ``doctor`` found something missing; also every failure without a code of its own.
+#: Some jobs failed, or ``doctor`` found a problem; also every other failure.
 FAILED = 1
 #: The command line or a request is wrong.
 USAGE = 2
-#: Something that is needed does not answer; trying again later may help.
+#: A service does not answer; a retry may help.
 UNREACHABLE = 3
 NOT_FOUND = 4
 ACCESS = 5
 CONFIGURATION = 6
-#: Ended by Ctrl-C, as shells say it: 128 + SIGINT.
+#: Ended by Ctrl-C: 128 + SIGINT, as in shells.
 INTERRUPTED = 130
 
-#: By the HTTP status of the error, whether it happened here or the API answered it.
+#: By the HTTP status of the error, whether it was raised here or came from the API.
 _BY_STATUS = {
     400: USAGE,
     401: ACCESS,

@@ -1,9 +1,10 @@
-"""Finds the Stentor to talk to: the environment's, else the ``stentor up`` that runs in the data directory."""
+"""Finds the Stentor to use: that of the environment, or else the ``stentor up`` that runs in the data directory."""
 
 from __future__ import annotations
 
 import os
 
+from stentor.client import Client
 from stentor.errors import ApiUnavailable
 from stentor.local import runfile
 from stentor.local.directory import default_data_dir
@@ -12,7 +13,7 @@ from stentor.settings import Settings
 
 
 def running() -> RunFile | None:
-    """The stack that runs in the default data directory (``$STENTOR_DATA_DIR``), if one does."""
+    """The stack that runs in the default data directory (``$STENTOR_DATA_DIR``), or None."""
     return runfile.read(default_data_dir(os.environ))
 
 
@@ -20,22 +21,31 @@ def find_api() -> tuple[str, str]:
     """Address and key of the API: ``STENTOR_API_URL`` and ``STENTOR_API_KEY``, else those of the running stack.
 
     Raises:
-        ApiUnavailable: neither is there.
+        ApiUnavailable: neither is available.
     """
     url, key = os.environ.get("STENTOR_API_URL"), os.environ.get("STENTOR_API_KEY")
     if url:
-        # The key of a local stack is not for another server.
+        # Do not send the key of a local stack to another server.
         return url.rstrip("/"), key or ""
     if (run := running()) is None:
         raise ApiUnavailable(
-            f"no `stentor up` runs in {default_data_dir(os.environ)}, and STENTOR_API_URL is not set; start one, or "
-            "set STENTOR_API_URL and STENTOR_API_KEY (STENTOR_DATA_DIR for one that runs elsewhere)"
+            f"No `stentor up` is running in {default_data_dir(os.environ)}, and STENTOR_API_URL is not set. Start one, "
+            "or set STENTOR_API_URL and STENTOR_API_KEY, or STENTOR_DATA_DIR if it runs in another directory."
         )
     return run.api_url, key or run.api_key
 
 
+def open_client() -> Client:
+    """A client of the API that ``find_api`` finds. Use it in a ``with`` statement.
+
+    Raises:
+        ApiUnavailable: no API runs here, and no address is set.
+    """
+    return Client(*find_api())
+
+
 def find_settings() -> Settings:
-    """The settings of the environment; Redis and S3 are those of the running stack where the environment names none."""
+    """The settings of the environment, with Redis and S3 of the running stack where the environment names none."""
     environ = dict(os.environ)
     if (run := running()) is not None:
         if not any(name.startswith("STENTOR_REDIS_URL") for name in environ):

@@ -1,4 +1,4 @@
-"""The command ``stentor``: a group whose commands are only imported when they are called."""
+"""The command ``stentor``: a group that imports a command only when it is called."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import click
 from stentor.cli import exit_codes
 from stentor.errors import StentorError
 
-#: Command -> where it is, and its line in ``stentor --help`` (so that help needs no import), in the order of help.
+#: Command -> its module and function, and its line in ``stentor --help`` (without an import), in the order of help.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "say": ("jobs:say", "Speak one text into a file."),
-    "submit": ("jobs:submit", "Speak a file of texts, a line a job, into a folder."),
+    "submit": ("jobs:submit", "Speak a file of texts, one job per line, into a folder."),
     "job": ("jobs:job", "Show one job."),
-    "bulk": ("bulks:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
-    "bulks": ("bulks:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest."),
-    "voices": ("voices:voices", "List the voices; add, hear and delete your own."),
-    "webhooks": ("webhooks:webhooks", "List endpoints; add, ping, replay; listen as a receiver."),
-    "devices": ("devices:devices", "List the devices; load or unload their models, set their clocks."),
-    "cost": ("cost:cost", "Show what speech cost, and what was saved; draw a day."),
+    "bulk": ("bulk:bulk", "Speak a CSV, TSV or JSON Lines file of texts."),
+    "bulks": ("bulks:bulks", "List bulks; show, pause, resume, cancel or retry one; fetch its manifest or errors."),
+    "voices": ("voices:voices", "List voices; add, preview and delete your own."),
+    "webhooks": (
+        "webhooks:webhooks",
+        "List webhook endpoints; add, ping or delete one; replay deliveries; receive locally.",
+    ),
+    "devices": ("devices:devices", "List devices; load or unload their models; set GPU clocks."),
+    "cost": ("cost:cost", "Show the cost of speech and the savings; draw a day."),
     "up": ("up:up", "Run everything on this machine until Ctrl-C."),
-    "api": ("rooms:api", "Run the HTTP API alone."),
-    "worker": ("rooms:worker", "Run the worker of one device, or the io worker, alone."),
-    "scheduler": ("rooms:scheduler", "Run the scheduler alone."),
-    "health": ("health:health", "Ask a room of this host whether it is well."),
+    "api": ("rooms:api", "Run only the HTTP API."),
+    "worker": ("rooms:worker", "Run only the worker of one device, or only an io worker."),
+    "scheduler": ("rooms:scheduler", "Run only the scheduler."),
+    "health": ("health:health", "Check whether a service on this host is healthy."),
     "keys": ("keys:keys", "Create, list and revoke API keys."),
-    "bench": ("bench:bench", "Measure how much is spoken, and how soon."),
-    "doctor": ("doctor:doctor", "Tell what is reachable, writable and missing."),
+    "bench": ("bench:bench", "Measure throughput and latency."),
+    "doctor": ("doctor:doctor", "Check what is installed, reachable and writable."),
 }
 
 
@@ -41,7 +44,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """The command, imported now."""
+        """Import and return the command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -55,7 +58,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version  # noqa: PLC0415 - 30 ms that only --version needs
 
@@ -65,12 +68,17 @@ def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
 )
 def cli() -> None:
-    """Stentor turns very many short texts into speech files.
+    """Stentor turns large numbers of short texts into speech files.
 
-    `stentor up` runs everything on this machine; `stentor say "Hello" -o hello.wav` speaks.
+    `stentor up` runs everything on this machine. `stentor say "Hello" -o hello.wav` speaks a text.
     """
 
 
@@ -80,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Run the command line; the exit code. Failures have been told on standard error."""
+    """Run the command line, print failures on standard error, and return the exit code."""
     try:
         code = cli.main(argv, prog_name="stentor", standalone_mode=False)
     except StentorError as error:
@@ -93,7 +101,7 @@ def run(argv: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has enough; a further flush at exit must not complain.
+        # The reader of our output (`| head`) has closed the pipe. A flush at exit must not fail.
         sys.stdout = None
         return exit_codes.OK
     return code if isinstance(code, int) else exit_codes.OK

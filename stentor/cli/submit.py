@@ -1,4 +1,4 @@
-"""A file of texts through the API: submit, wait, download, count."""
+"""Speaks a file of texts through the API: submit, wait, download, count."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from stentor.client import Client, Problem
 from stentor.client.types import JobJson
 from stentor.errors import TextInvalid
 
-#: Most jobs and most characters of one request; the service allows 1000 jobs and 16 MiB.
+#: Maximum number of jobs and characters in one request; the service allows 1000 jobs and 16 MiB.
 REQUEST_JOBS, REQUEST_CHARS = 1000, 2_000_000
-#: Requests that wait and download at the same time. Jobs settle in about the order in which they were submitted.
+#: Number of simultaneous waits and downloads. Jobs settle in roughly the order of their submission.
 THREADS = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Line:
-    """A text and where it stood, counted from 1."""
+    """A text and its line number, from 1."""
 
     number: int
     text: str
@@ -31,7 +31,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A line that has no audio, and why."""
+    """A line without audio, and why."""
 
     line: int
     job_id: str | None
@@ -40,8 +40,8 @@ class Failure:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Result:
-    """What came of a file of texts."""
+class SubmitResult:
+    """The result of a file of texts."""
 
     texts: int
     failures: tuple[Failure, ...]
@@ -53,12 +53,12 @@ class Result:
 
     @property
     def succeeded(self) -> int:
-        """How many lines have audio."""
+        """Number of lines with audio."""
         return self.texts - len(self.failures)
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The texts of a UTF-8 file, a line each; blank lines are passed over.
+    """The texts of a UTF-8 file, one per line, without blank lines.
 
     Raises:
         TextInvalid: the file is not UTF-8.
@@ -67,26 +67,26 @@ def read_lines(path: Path) -> list[Line]:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
         raise TextInvalid(f"{path} is not UTF-8: {exc.reason} at byte {exc.start}") from exc
-    # Not splitlines(): a form feed or U+2028 inside of a text is no end of a line.
+    # Not splitlines(): a form feed or U+2028 inside a text does not end the line.
     numbered = enumerate(content.replace("\r\n", "\n").split("\n"), start=1)
     return [Line(number=number, text=text.strip()) for number, text in numbered if text.strip()]
 
 
 class Submission:
-    """Submits lines and fetches what becomes of them. ``settled`` is called once per line, by one thread at a time."""
+    """Submits lines and downloads their audio. ``on_settled`` is called once per line, by one thread at a time."""
 
     def __init__(
-        self, client: Client, output: Path, parameters: Mapping[str, Any], settled: Callable[[float], None]
+        self, client: Client, output: Path, parameters: Mapping[str, Any], on_settled: Callable[[float], None]
     ) -> None:
         self._client = client
         self._output = output
         self._parameters = parameters
-        self._settled = settled
+        self._on_settled = on_settled
         self._lock = threading.Lock()
         self._width = 1
 
-    def run(self, lines: Sequence[Line]) -> Result:
-        """Speak all lines and put the audio into the folder, each as soon as it is there."""
+    def run(self, lines: Sequence[Line]) -> SubmitResult:
+        """Speak all lines and save each audio file as soon as it is ready."""
         started_s = time.monotonic()
         self._output.mkdir(parents=True, exist_ok=True)
         self._width = len(str(max((line.number for line in lines), default=0)))
@@ -98,7 +98,7 @@ class Submission:
                 for line, answer in self._submit(part):
                     if isinstance(answer, Failure):
                         refused.append(answer)
-                        self._tell(0.0)
+                        self._report(0.0)
                     else:
                         pending.append(pool.submit(self._fetch, line, answer["id"]))
             done = [future.result() for future in as_completed(pending)]
@@ -107,10 +107,10 @@ class Submission:
         return _result(len(lines), [*refused, *done], time.monotonic() - started_s, self._output)
 
     def _submit(self, lines: Sequence[Line]) -> Iterator[tuple[Line, JobJson | Failure]]:
-        """Submit together; if a text among them is refused, find it by halves, so that it fails alone."""
+        """Submit the lines in one request. If a text is refused, split the request in halves, so that only it fails."""
         try:
             wanted = [{"text": line.text, **self._parameters} for line in lines]
-            # One alone is sent alone: an error then names the text, and not its place in a list that nobody sees.
+            # A single text is sent without a list, so that an error does not name its position in the list.
             jobs = self._client.submit_jobs(wanted) if len(wanted) > 1 else [self._client.submit_job(wanted[0])]
         except Problem as problem:
             if not problem.code.startswith("text_"):
@@ -132,17 +132,17 @@ class Submission:
                 name = f"{line.number:0{self._width}d}-{job_id}.{job['format']}"
                 self._client.save_audio(job_id, self._output / name)
         except Problem as problem:
-            self._tell(0.0)
+            self._report(0.0)
             return Failure(line=line.number, job_id=job_id, code=problem.code, detail=problem.detail)
-        self._tell(job["audio_s"] or 0.0)
+        self._report(job["audio_s"] or 0.0)
         if job["state"] == "succeeded":
             return job
         error = job["error"] or {"code": job["state"], "detail": f"the job was {job['state']}"}
         return Failure(line=line.number, job_id=job_id, code=error["code"], detail=error["detail"])
 
-    def _tell(self, audio_s: float) -> None:
+    def _report(self, audio_s: float) -> None:
         with self._lock:
-            self._settled(audio_s)
+            self._on_settled(audio_s)
 
 
 def _parts(lines: Sequence[Line]) -> Iterator[list[Line]]:
@@ -158,11 +158,11 @@ def _parts(lines: Sequence[Line]) -> Iterator[list[Line]]:
         yield part
 
 
-def _result(texts: int, answers: Sequence[JobJson | Failure], wall_s: float, output: Path) -> Result:
+def _result(texts: int, answers: Sequence[JobJson | Failure], wall_s: float, output: Path) -> SubmitResult:
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     jobs = [answer for answer in answers if not isinstance(answer, Failure)]
     sizes = {job["batch"]["id"]: job["batch"]["size"] for job in jobs if job["batch"]}
-    return Result(
+    return SubmitResult(
         texts=texts,
         failures=tuple(sorted(failures, key=lambda failure: failure.line)),
         audio_s=sum(job["audio_s"] or 0.0 for job in jobs),

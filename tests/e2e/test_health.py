@@ -22,10 +22,10 @@ pytestmark = pytest.mark.faults
 
 #: The room -> what is asked about it, and the sentence of a healthy one.
 ASKED = {
-    "api": (("api", "--bind", "0.0.0.0:{port}"), "the API at 0.0.0.0:{port} is ready"),
-    "device": (("worker", "--device", "cpu"), "the device testhost/cpu is "),
-    "io": (("io",), "the io worker testhost/io is there"),
-    "scheduler": (("scheduler",), "the scheduler testhost/scheduler is there"),
+    "api": (("api", "--bind", "0.0.0.0:{port}"), "The API at 0.0.0.0:{port} is ready"),
+    "device": (("worker", "--device", "cpu"), "The device testhost/cpu is "),
+    "io": (("io",), "The io worker testhost/io is running."),
+    "scheduler": (("scheduler",), "The scheduler testhost/scheduler is running."),
 }
 #: What one check may take with a Redis that refuses connections: it is tried once. Here is a busy machine.
 AT_MOST_S = 10.0
@@ -74,14 +74,14 @@ def test_an_api_that_is_not_there_is_not_well(rooms: Rooms) -> None:
     answer = rooms.cli("health", "api", "--bind", "127.0.0.1:1")
     assert (answer.returncode, answer.stdout) == (3, "")
     assert answer.stderr == (
-        "error: the API does not answer at 127.0.0.1:1: [Errno 111] Connection refused (api_unavailable)\n"
+        "error: The API does not answer at 127.0.0.1:1: [Errno 111] Connection refused (api_unavailable)\n"
     )
 
 
 def test_a_device_that_nobody_heard_of_is_not_well(rooms: Rooms) -> None:
     answer = rooms.cli("health", "worker", "--device", "cuda:7")
     assert answer.returncode == 3
-    assert answer.stderr == "error: the device testhost/cuda:7 was never heard of (room_silent)\n"
+    assert answer.stderr == "error: The device testhost/cuda:7 has never reported. (room_silent)\n"
 
 
 def test_a_scheduler_that_stopped_ticking_is_not_well(rooms: Rooms) -> None:
@@ -95,7 +95,7 @@ def test_a_scheduler_that_stopped_ticking_is_not_well(rooms: Rooms) -> None:
     finally:
         scheduler.send_signal(signal.SIGCONT)
     assert answer.stderr == (
-        "error: the scheduler testhost/scheduler has not been heard of lately, or never was (room_silent)\n"
+        "error: The scheduler testhost/scheduler has no valid heartbeat: it is not running or it hangs. (room_silent)\n"
     )
     eventually(lambda: well(rooms, "scheduler"), 60)
 
@@ -110,8 +110,8 @@ def test_a_device_that_fell_silent_or_failed_is_not_well(rooms: Rooms) -> None:
         registry.report(failed)
     answers = [rooms.cli("health", "worker", "--device", device) for device in ("cuda:0", "cuda:1")]
     assert [(answer.returncode, answer.stderr) for answer in answers] == [
-        (3, "error: the device testhost/cuda:0 has not been heard of for 60 s (room_silent)\n"),
-        (3, "error: the device testhost/cuda:1 has failed: no memory (room_silent)\n"),
+        (3, "error: The device testhost/cuda:0 has not reported for 60 s. (room_silent)\n"),
+        (3, "error: The device testhost/cuda:1 has failed: no memory (room_silent)\n"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""``stentor cost``: what speech cost, and what was saved."""
+"""``stentor cost``: the cost of speech, and the savings."""
 
 from __future__ import annotations
 
@@ -9,44 +9,47 @@ from typing import Any
 import click
 
 from stentor.cli import day_picture, exit_codes, output
-from stentor.cli.commands.keys import Since
-from stentor.cli.finding import find_api
-from stentor.client import Client
+from stentor.cli.commands.keys import PastDay
+from stentor.cli.finding import open_client
 from stentor.owners.usage import today
 
-#: Tricks, as the API names them, and as people read them.
+#: Savings: the name in the API -> the name for people.
 TRICKS = {"clocks": "lower clocks", "unloading": "unloading", "merging": "merging", "total": "all three"}
 
 
 @click.command()
-@click.option("--since", type=Since(), default="7d", show_default=True, help="The first day: 7d, or a date (UTC).")
-@click.option("--until", type=Since(), help="The last day.  [default: today]")
-@click.option("--price-kwh", type=click.FloatRange(0), help="What a kWh costs.  [default: STENTOR_PRICE_KWH]")
+@click.option(
+    "--since", type=PastDay(), default="7d", show_default=True, help="First day: days ago such as 7d, or a date (UTC)."
+)
+@click.option("--until", type=PastDay(), help="Last day: days ago such as 7d, or a date (UTC).  [default: today]")
+@click.option("--price-kwh", type=click.FloatRange(0), help="Price of one kWh.  [default: STENTOR_PRICE_KWH]")
 @click.option(
     "--price-gpu-hour",
     type=click.FloatRange(0),
-    help="What an hour of a GPU costs.  [default: STENTOR_PRICE_GPU_HOUR]",
+    help="Price of one GPU hour, in the same currency.  [default: STENTOR_PRICE_GPU_HOUR]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API answers it.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print the answer of the API as JSON.")
 @click.option(
-    "--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw a day into this file, and print no tables."
+    "--png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw a day into this PNG file instead of printing tables.",
 )
-@click.option("--day", type=Since(), help="The day to draw.  [default: today]")
+@click.option("--day", type=PastDay(), help="With --png: the day to draw.  [default: today]")
 def cost(
     since: date,
     until: date | None,
     price_kwh: float | None,
     price_gpu_hour: float | None,
-    as_json: bool,
+    json_wanted: bool,
     png: Path | None,
     day: date | None,
 ) -> None:
-    """Show what speech cost in time, energy and money, and what was saved; a key of scope admin is wanted."""
+    """Show the cost of speech in time, energy and money, and the savings. Needs a key with the scope admin."""
     if day is not None and png is None:
-        raise click.UsageError("--day says which day to draw; name a file with --png")
+        raise click.UsageError("--day needs --png FILE: it selects the day to draw.")
     if png is not None:
         since = until = day or today()
-    with Client(*find_api()) as client:
+    with open_client() as client:
         found = client.cost(
             since=since,
             until=until,
@@ -54,43 +57,41 @@ def cost(
             price_gpu_hour=price_gpu_hour,
             slots="true" if png is not None else None,
         )
-    if as_json:
-        output.as_json(found)
+    if json_wanted:
+        output.print_json(found)
     if png is not None:
         _draw(found, png)
-    elif not as_json:
+    elif not json_wanted:
         _show(found)
 
 
 def _draw(found: dict[str, Any], png: Path) -> None:
     if not found["slots"]:
-        click.echo(
-            f"error: of {found['until']} there is nothing to draw; days are kept by ten minutes for 35", err=True
-        )
+        click.echo(f"error: No data for {found['until']}. Ten-minute data is kept for 35 days.", err=True)
         raise click.exceptions.Exit(exit_codes.NOT_FOUND)
     try:
         day_picture.draw(found["slots"], day=date.fromisoformat(found["until"]), path=png)
     except ImportError as exc:
-        click.echo(f"error: {exc}; install the extra: pip install 'stentor[bench]'", err=True)
+        click.echo(f"error: {exc}. Run: pip install 'stentor[bench]'", err=True)
         raise click.exceptions.Exit(exit_codes.FAILED) from exc
     click.echo(f"written: {png}", err=True)
 
 
 def _show(found: dict[str, Any]) -> None:
     total = found["total"]
-    output.facts(_facts(total), title=f"Cost: {found['since']} to {found['until']} (UTC)")
+    output.print_facts(_facts(total), title=f"Cost: {found['since']} to {found['until']} (UTC)")
     saved = total["savings"]
-    output.table(
-        ("saved by", "kWh", "money", "device hours", "their money"),
-        [(label, *_saved(saved[trick])) for trick, label in TRICKS.items()],
+    output.print_table(
+        ("saved by", "kWh", "money", "device hours", "device money"),
+        [(label, *_saving_row(saved[trick])) for trick, label in TRICKS.items()],
     )
-    output.table(
+    output.print_table(
         ("device", "busy h", "idle h", "low clocks h", "unloaded h", "other h", "kWh", "audio h", "money", "saved kWh"),
-        [_device(device) for device in found["devices"]],
+        [_device_row(device) for device in found["devices"]],
     )
-    output.table(
+    output.print_table(
         ("owner", "key", "name", "characters", "audio h", "device s", "share", "money"),
-        [_key(key) for key in found["keys"]],
+        [_key_row(key) for key in found["keys"]],
     )
     for name, reason in _reasons(found):
         click.echo(f"{name}: {reason}", err=True)
@@ -112,7 +113,7 @@ def _facts(total: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _saved(saved: dict[str, Any]) -> tuple[str, ...]:
+def _saving_row(saved: dict[str, Any]) -> tuple[str, ...]:
     energy = (_number(saved["kwh"]), _number(saved["energy_money"]))
     if "device_s" not in saved:
         return *energy, "", ""
@@ -120,7 +121,7 @@ def _saved(saved: dict[str, Any]) -> tuple[str, ...]:
     return *energy, _number(None if device_s is None else device_s / 3600), _number(saved["device_money"])
 
 
-def _device(device: dict[str, Any]) -> tuple[str, ...]:
+def _device_row(device: dict[str, Any]) -> tuple[str, ...]:
     spent = device["seconds"]
     return (
         device["id"],
@@ -136,7 +137,7 @@ def _device(device: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _key(key: dict[str, Any]) -> tuple[str, ...]:
+def _key_row(key: dict[str, Any]) -> tuple[str, ...]:
     share = "?" if key["share"] is None else f"{key['share']:.1%}"
     return (
         key["owner"],
@@ -151,7 +152,7 @@ def _key(key: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _reasons(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """Why something is not known, each once."""
+    """Why values are unknown, each reason once."""
     named = list(found["total"]["reasons"].items())
     saved = found["total"]["savings"]
     return named + [(TRICKS[trick], saved[trick]["reason"]) for trick in TRICKS if saved[trick].get("reason")]
@@ -162,7 +163,7 @@ def _hours(seconds: float) -> str:
 
 
 def _number(value: float | None, unit: str = "") -> str:
-    """Four digits that count, whatever its size; `?` for what is not known."""
+    """The number with four significant digits; `?` if it is unknown."""
     if value is None:
         return "?"
     return f"{value:,.0f}{unit}" if abs(value) >= 1000 else f"{value:.4g}{unit}"

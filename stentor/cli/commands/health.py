@@ -1,6 +1,6 @@
-"""``stentor health``: asks one room of this host whether it is well, for health checks of containers.
+"""``stentor health``: checks whether one service of this host is healthy, for health checks of containers.
 
-It is started every few seconds beside each room, so that it loads no more than the one question needs.
+It runs every few seconds next to each service, so each command imports only what its check needs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from stentor.settings import Settings
 
-#: Less than the 10 s after which the health checks of our images give up, so that the reason is told.
+#: Less than the 10 s timeout of our images' health checks, so that the reason is still printed.
 TIMEOUT_S = 5.0
-#: Where a room that listens everywhere is asked.
-NEAR = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}  # noqa: S104
+#: Address to use for a service that listens on all addresses.
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}  # noqa: S104
 
 _timeout = click.option(
     "--timeout",
@@ -33,37 +33,39 @@ _timeout = click.option(
     show_default=True,
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="How long an answer may take.",
+    help="Maximum time for the answer, in seconds.",
 )
 
 
 @click.group()
 def health() -> None:
-    """Ask a room of this host whether it is well; exits with 0 if it is."""
+    """Check whether a service on this host is healthy. Exits with 0 if it is."""
 
 
 @health.command()
-@click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where it listens.")
+@click.option(
+    "--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address and port of the API."
+)
 @_timeout
 def api(bind: str, timeout_s: float) -> None:
-    """Ask the API, which asks Redis, S3 and the devices (`/readyz`)."""
+    """Check the API, which checks Redis, S3 and the devices (`/readyz`)."""
     host, _, port = bind.rpartition(":")
-    connection = http.client.HTTPConnection(NEAR.get(host, host.strip("[]")), int(port), timeout=timeout_s)
+    connection = http.client.HTTPConnection(LOOPBACK.get(host, host.strip("[]")), int(port), timeout=timeout_s)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as exc:
-        raise ApiUnavailable(f"the API does not answer at {bind}: {str(exc) or type(exc).__name__}") from exc
+        raise ApiUnavailable(f"The API does not answer at {bind}: {str(exc) or type(exc).__name__}") from exc
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise ApiUnavailable(f"the API at {bind} is not ready: {_reasons(body) or f'it answers {answer.status}'}")
-    click.echo(f"the API at {bind} is ready")
+        raise ApiUnavailable(f"The API at {bind} is not ready: {_reasons(body) or f'it answers {answer.status}'}")
+    click.echo(f"The API at {bind} is ready")
 
 
 def _reasons(body: bytes) -> str:
-    """What of the answer of ``/readyz`` is not well, in words."""
+    """The failed checks in the answer of ``/readyz``, for a person."""
     with contextlib.suppress(ValueError, KeyError, AttributeError, TypeError):
         checks = json.loads(body)["checks"].items()
         return "; ".join(f"{name}: {check['detail']}" for name, check in checks if not check["ok"])
@@ -71,42 +73,46 @@ def _reasons(body: bytes) -> str:
 
 
 @health.command()
-@click.option("--device", default="cpu", show_default=True, metavar="DEVICE", help="The device: cpu, cuda:0, ...")
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Device of the worker: cpu, cuda:0, ..."
+)
 @_timeout
 def worker(device: str, timeout_s: float) -> None:
-    """Ask Redis when this host's device was last heard of, and whether it works."""
-    from stentor.devices.registry import DeviceRegistry, DeviceState, device_id  # noqa: PLC0415 - as said above
+    """Check the last report of this host's device in Redis."""
+    from stentor.devices.registry import DeviceRegistry, DeviceState, device_id  # noqa: PLC0415 - see above
 
     with _redis(timeout_s) as (client, settings):
         wanted = device_id(settings.host, device)
         try:
             status = DeviceRegistry(client, lease_s=settings.lease_s).get(wanted)
         except DeviceNotFound as exc:
-            raise RoomSilent(f"the device {wanted} was never heard of") from exc
+            raise RoomSilent(f"The device {wanted} has never reported.") from exc
     if status.state == DeviceState.GONE:
-        raise RoomSilent(f"the device {wanted} has not been heard of for {settings.lease_s:g} s")
+        raise RoomSilent(f"The device {wanted} has not reported for {settings.lease_s:g} s.")
     if status.state == DeviceState.FAILED:
-        raise RoomSilent(f"the device {wanted} has failed: {status.error}")
-    click.echo(f"the device {wanted} is {status.state}")
+        raise RoomSilent(f"The device {wanted} has failed: {status.error}")
+    click.echo(f"The device {wanted} is {status.state}")
 
 
 @health.command()
-@click.option("--name", default="io", show_default=True, help="The io worker's name, as it was started with.")
+@click.option(
+    "--name", default="io", show_default=True, help="Name of the io worker, as given to `stentor worker --io --name`."
+)
 @_timeout
 def io(name: str, timeout_s: float) -> None:
-    """Ask Redis for the heartbeat of this host's io worker."""
-    _beats("io worker", name, timeout_s)
+    """Check the heartbeat of this host's io worker in Redis."""
+    _check_heartbeat("io worker", name, timeout_s)
 
 
 @health.command()
 @_timeout
 def scheduler(timeout_s: float) -> None:
-    """Ask Redis for the last tick of this host's scheduler."""
-    _beats("scheduler", "scheduler", timeout_s)
+    """Check the last tick of this host's scheduler in Redis."""
+    _check_heartbeat("scheduler", "scheduler", timeout_s)
 
 
-def _beats(room: str, name: str, timeout_s: float) -> None:
-    """Refuse if the room's heartbeat has expired; each room says how long its own is good for."""
+def _check_heartbeat(room: str, name: str, timeout_s: float) -> None:
+    """Fail if the heartbeat of the room has expired. Each room sets how long its heartbeat is valid."""
     from stentor.redis import keys  # noqa: PLC0415
     from stentor.redis.client import redis_errors  # noqa: PLC0415
 
@@ -114,13 +120,15 @@ def _beats(room: str, name: str, timeout_s: float) -> None:
         with redis_errors():
             beats = client.exists(keys.beat(name, settings.host))
         if not beats:
-            raise RoomSilent(f"the {room} {settings.host}/{name} has not been heard of lately, or never was")
-    click.echo(f"the {room} {settings.host}/{name} is there")
+            raise RoomSilent(
+                f"The {room} {settings.host}/{name} has no valid heartbeat: it is not running or it hangs."
+            )
+    click.echo(f"The {room} {settings.host}/{name} is running.")
 
 
 @contextlib.contextmanager
 def _redis(timeout_s: float) -> Iterator[tuple[redis.Redis, Settings]]:
-    """The room's own way to Redis, tried once: a health check comes again."""
+    """A connection to Redis without retries: the health check itself is repeated."""
     from stentor.redis.client import connect  # noqa: PLC0415
     from stentor.settings import Settings  # noqa: PLC0415
 

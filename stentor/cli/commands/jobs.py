@@ -1,4 +1,4 @@
-"""The commands that talk to the API: ``say``, ``submit``, ``job``."""
+"""The commands ``say``, ``submit`` and ``job``."""
 
 from __future__ import annotations
 
@@ -14,23 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stentor.cli import exit_codes, output
 from stentor.cli import submit as submitting
-from stentor.cli.finding import find_api
+from stentor.cli.finding import open_client
 from stentor.cli.speech_options import speech_options
 from stentor.client import Client, Problem
 from stentor.client.types import JobJson
 from stentor.formats import FORMATS
 from stentor.jobs.job import PRIORITIES, JobState
 
-#: Whoever says one sentence waits for it; after this it is shown as it is.
+#: How long `say` waits for its job, in seconds; after that it shows the state of the job.
 SAY_TIMEOUT_S = 300.0
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _priority = click.Choice([str(priority) for priority in PRIORITIES])
-_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-
-
-def _client() -> Client:
-    return Client(*find_api())
 
 
 def _text_options(command: _Command) -> _Command:
@@ -49,25 +44,25 @@ def _text_options(command: _Command) -> _Command:
     "path",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     required=True,
-    help="The file to write; - for standard output.",
+    help="File to write; - for standard output.",
 )
 @_text_options
-@_json
+@output.json_option
 def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
-    """Speak TEXT into a file. The file's ending decides the format, unless --format does."""
+    """Speak TEXT into a file. The file extension sets the format, unless --format is given."""
     if speech["format"] is None and path.suffix[1:].lower() in FORMATS:
         speech["format"] = path.suffix[1:].lower()
     to_pipe = str(path) == "-"
-    with _client() as client:
-        job = client.submit_job({"text": text, "priority": "interactive", **_given(speech)})
+    with open_client() as client:
+        job = client.submit_job({"text": text, "priority": "interactive", **_without_none(speech)})
         job = client.settled_job(job["id"], timeout_s=SAY_TIMEOUT_S)
-        _need_success(job)
+        _require_success(job)
         if to_pipe:
             sys.stdout.buffer.write(client.audio(job["id"]))
         else:
             client.save_audio(job["id"], path)
     if json_wanted and not to_pipe:
-        output.as_json({**job, "output": str(path)})
+        output.print_json({**job, "output": str(path)})
     elif not to_pipe:
         click.echo(f"{path}: {job['audio_s']:.2f} s of speech, voice {job['voice']}, job {job['id']}")
 
@@ -80,7 +75,7 @@ def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder for the audio; a file per line, <line>-<job id>.<format>.",
+    help="Folder for the audio files, one per line: <line>-<job id>.<format>.",
 )
 @_text_options
 @click.option(
@@ -88,13 +83,13 @@ def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
     type=click.Choice([str(priority) for priority in PRIORITIES]),
     help="Which jobs go first.  [default: standard]",
 )
-@_json
+@output.json_option
 def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> None:
-    """Speak FILE, a line a job, into a folder. Exits with 1 if some lines failed."""
-    with _client() as client:
-        result = submit_file(client, file, folder, _given(parameters), show=not json_wanted)
+    """Speak FILE, one job per line, into a folder. Exits with 1 if some lines failed."""
+    with open_client() as client:
+        result = submit_file(client, file, folder, _without_none(parameters), show=not json_wanted)
     if json_wanted:
-        output.as_json(dataclasses.asdict(result) | {"output": str(result.output), "succeeded": result.succeeded})
+        output.print_json(dataclasses.asdict(result) | {"output": str(result.output), "succeeded": result.succeeded})
     else:
         show_result(result)
     if result.failures:
@@ -103,8 +98,8 @@ def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> No
 
 def submit_file(
     client: Client, file: Path, folder: Path, parameters: dict[str, Any], *, show: bool = True
-) -> submitting.Result:
-    """Speak a file of texts; standard error shows a progress bar, or in a log a line for every tenth."""
+) -> submitting.SubmitResult:
+    """Speak a file of texts. Standard error shows a progress bar, or a line per tenth if it is not a terminal."""
     lines = submitting.read_lines(file)
     columns = (
         TextColumn("speaking"),
@@ -119,7 +114,7 @@ def submit_file(
         audio_s = 0.0
         tenth = max(1, len(lines) // 10)
 
-        def settled(seconds: float) -> None:
+        def count(seconds: float) -> None:
             nonlocal audio_s
             audio_s += seconds
             elapsed_s = progress.tasks[task].elapsed or 1e-9
@@ -129,11 +124,11 @@ def submit_file(
             if show and progress.disable and done % tenth == 0:
                 click.echo(f"{done} of {len(lines)} spoken, {rate}", err=True)
 
-        return submitting.Submission(client, folder, parameters, settled).run(lines)
+        return submitting.Submission(client, folder, parameters, count).run(lines)
 
 
-def show_result(result: submitting.Result) -> None:
-    """Print the figures of a file, and the lines that failed."""
+def show_result(result: submitting.SubmitResult) -> None:
+    """Print the totals of a file, and the lines that failed."""
     for failure in result.failures:
         click.echo(f"line {failure.line}: {failure.detail} ({failure.code})", err=True)
     pairs = [
@@ -147,7 +142,7 @@ def show_result(result: submitting.Result) -> None:
         ("mean batch size", f"{result.mean_batch_size:.1f}"),
         ("files", result.output),
     ]
-    output.facts(pairs, title="Spoken")
+    output.print_facts(pairs, title="Spoken")
 
 
 @click.command()
@@ -159,22 +154,22 @@ def show_result(result: submitting.Result) -> None:
     default=0,
     help="Wait up to this many seconds for it to end.",
 )
-@_json
+@output.json_option
 def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
     """Show one job."""
-    with _client() as client:
+    with open_client() as client:
         found = client.settled_job(job_id, timeout_s=wait_s) if wait_s else client.job(job_id)
     if json_wanted:
-        output.as_json(found)
+        output.print_json(found)
     else:
-        output.facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
+        output.print_facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
 
 
-def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+def _without_none(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _need_success(job: JobJson) -> None:
+def _require_success(job: JobJson) -> None:
     if job["state"] == JobState.SUCCEEDED:
         return
     error = job["error"]

@@ -1,4 +1,4 @@
-"""``stentor keys``: who may send requests, which ones, how many, and what they used."""
+"""``stentor keys``: creates, lists and revokes API keys, and shows their usage."""
 
 from __future__ import annotations
 
@@ -19,55 +19,59 @@ from stentor.owners.usage import Usage, UsageStore, today
 from stentor.redis import client as redis_client
 from stentor.settings import RATE
 
-#: What a key may do unless somebody says so: all that a client does, and no orders to devices.
+#: Scopes of a new key: everything for clients, but no orders to devices.
 DEFAULT_SCOPES = (SUBMIT, READ, VOICES)
-#: A span of time as people write it, and hours in each.
+#: A duration such as 12h or 30d, and the hours in each unit.
 _SPAN = re.compile(r"([1-9]\d{0,5})([hd])")
 _HOURS = {"h": 1, "d": 24}
 
 
 class Rate(click.ParamType[str]):
-    """Requests in a span of time."""
+    """A number of requests per time."""
 
     name = "n/span"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The rate as it was written."""
+        """The rate, unchanged."""
         if not re.fullmatch(RATE, value):
-            self.fail(f"{value!r} is no rate; wanted is one as 600/minute: per second, minute, hour or day", param, ctx)
+            self.fail(
+                f"Not a rate: {value!r}. Use a number per second, minute, hour or day, such as 600/minute.", param, ctx
+            )
         return value
 
 
-class Ahead(click.ParamType[datetime]):
-    """A moment to come: so long from now, or the beginning of a day."""
+class FutureTime(click.ParamType[datetime]):
+    """A time in the future: a duration from now, or the beginning of a day."""
 
     name = "when"
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment in UTC."""
+        """The time in UTC."""
         if isinstance(value, datetime):
             return value
         now = datetime.now(UTC).replace(microsecond=0)
-        when = now + span if (span := _span(value)) else _beginning(value)
+        when = now + span if (span := _span(value)) else _day_begin(value)
         if when is None:
-            self.fail(f"{value!r} is no time; wanted is one as 12h, 30d or 2026-12-31", param, ctx)
+            self.fail(
+                f"Not a time: {value!r}. Use a duration such as 12h or 30d, or a date such as 2026-12-31.", param, ctx
+            )
         if when <= now:
-            self.fail(f"{value} is over; a time to come is wanted", param, ctx)
+            self.fail(f"{value} is in the past. Use a time in the future.", param, ctx)
         return when
 
 
-class Since(click.ParamType[date]):
-    """A day that was: so long ago, or as it is written."""
+class PastDay(click.ParamType[date]):
+    """A day in the past: a duration ago, or a date."""
 
     name = "when"
 
     def convert(self, value: str | date, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """The day in UTC, not further back than usage is kept."""
+        """The day in UTC, not before the oldest day of usage that is kept."""
         if isinstance(value, date):
             return value
-        day = today() - span if (span := _span(value)) else _beginning(value)
+        day = today() - span if (span := _span(value)) else _day_begin(value)
         if day is None:
-            self.fail(f"{value!r} is no day; wanted is one as 7d or 2026-11-01", param, ctx)
+            self.fail(f"Not a day: {value!r}. Use a duration such as 7d, or a date such as 2026-11-01.", param, ctx)
         found = day.date() if isinstance(day, datetime) else day
         return min(max(found, today() - timedelta(days=USAGE_KEPT_DAYS - 1)), today())
 
@@ -77,7 +81,7 @@ def _span(value: str) -> timedelta | None:
     return timedelta(hours=int(found[1]) * _HOURS[found[2]]) if found else None
 
 
-def _beginning(value: str) -> datetime | None:
+def _day_begin(value: str) -> datetime | None:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
         return None
     with contextlib.suppress(ValueError):
@@ -97,8 +101,8 @@ def _redis() -> Iterator[redis.Redis]:
 
 
 @keys.command()
-@click.option("--owner", required=True, help="Whose jobs the key sees; keys of one owner share them.")
-@click.option("--name", default="", help="What the key is for.")
+@click.option("--owner", required=True, help="Owner of the key. All keys of an owner see the same jobs.")
+@click.option("--name", default="", help="Description of the key.")
 @click.option(
     "--scope",
     "scopes",
@@ -106,15 +110,27 @@ def _redis() -> Iterator[redis.Redis]:
     type=click.Choice(SCOPES),
     default=DEFAULT_SCOPES,
     show_default=True,
-    help="What the key may do; may be given several times.",
+    help="What the key may do. Can be given several times.",
 )
-@click.option("--expires", type=Ahead(), help="When it ends: 12h, 30d, or a date (UTC).")
-@click.option("--rate", type=Rate(), help="Requests that it may send, as 600/minute.")
 @click.option(
-    "--daily-chars", type=click.IntRange(1), metavar="N", help="Characters that it may submit in a day (UTC)."
+    "--expires",
+    type=FutureTime(),
+    help="When the key expires: a duration such as 12h or 30d, or a date (UTC).  [default: never]",
 )
-@click.option("--max-waiting", type=click.IntRange(1), metavar="N", help="Jobs of it that may wait at a time.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--rate", type=Rate(), help="Maximum request rate, such as 600/minute.  [default: STENTOR_RATE_LIMIT]")
+@click.option(
+    "--daily-chars",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of characters per day (UTC).  [default: STENTOR_DAILY_CHARS]",
+)
+@click.option(
+    "--max-waiting",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of its waiting jobs.  [default: STENTOR_MAX_WAITING_JOBS]",
+)
+@output.json_option
 def create(
     owner: str,
     name: str,
@@ -123,9 +139,9 @@ def create(
     rate: str | None,
     daily_chars: int | None,
     max_waiting: int | None,
-    as_json: bool,
+    json_wanted: bool,
 ) -> None:
-    """Create a key and show it, this once."""
+    """Create a key and print it. It is not shown again."""
     with _redis() as client:
         store = KeyStore(client)
         secret = store.create(
@@ -136,75 +152,77 @@ def create(
             limits=Limits(rate=rate, daily_chars=daily_chars, waiting_jobs=max_waiting),
         )
         key = store.find(secret)
-    if as_json:
-        output.as_json({**dataclasses.asdict(key), "key": secret})
+    if json_wanted:
+        output.print_json({**dataclasses.asdict(key), "key": secret})
     else:
         click.echo(secret)
-        click.echo("Keep it: only its hash is stored, and it is not shown again.", err=True)
+        click.echo("Save this key: only its hash is stored, and it is not shown again.", err=True)
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_keys(as_json: bool) -> None:
-    """List the keys that were created; the keys themselves are not stored."""
+@output.json_option
+def list_keys(json_wanted: bool) -> None:
+    """List keys with their ids and limits. The keys themselves are not stored."""
     with _redis() as client:
         found = KeyStore(client).list()
-    if as_json:
-        output.as_json({"keys": [{**dataclasses.asdict(key), "expired": key.is_expired} for key in found]})
+    if json_wanted:
+        output.print_json({"keys": [{**dataclasses.asdict(key), "expired": key.is_expired} for key in found]})
     else:
-        output.table(
+        output.print_table(
             ("id", "owner", "name", "scopes", "created", "expires", "limits"),
             [(key.id, key.owner, key.name, key.scopes, key.created_at, _end(key), _limits(key)) for key in found],
         )
 
 
 def _end(key: ApiKey) -> str | None:
-    return f"{key.expires_at} (over)" if key.is_expired else key.expires_at
+    return f"{key.expires_at} (expired)" if key.is_expired else key.expires_at
 
 
 def _limits(key: ApiKey) -> str:
     own = key.limits
-    told = (
+    limits = (
         own.rate,
         own.daily_chars and f"{own.daily_chars} characters/day",
         own.waiting_jobs and f"{own.waiting_jobs} waiting",
     )
-    return ", ".join(limit for limit in told if limit)
+    return ", ".join(limit for limit in limits if limit)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 def revoke(key_id: str) -> None:
-    """Revoke a key by its id; within a second it is refused."""
+    """Revoke a key by its id. It is refused within a second."""
     with _redis() as client:
         done = KeyStore(client).revoke(key_id)
     if not done:
-        click.echo(f"error: no key has the id {key_id!r}; `stentor keys list` shows them", err=True)
+        click.echo(f"error: Unknown key id {key_id!r}. `stentor keys list` lists the ids.", err=True)
         raise click.exceptions.Exit(exit_codes.NOT_FOUND)
     click.echo(f"revoked {key_id}")
 
 
 @keys.command()
-@click.option("--owner", help="Whose keys; all owners' if absent.")
-@click.option("--since", type=Since(), default="30d", show_default=True, help="The first day: 7d, or a date (UTC).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def usage(owner: str | None, since: date, as_json: bool) -> None:
-    """Show what keys used, per key and day (UTC)."""
+@click.option("--owner", help="Only the keys of this owner.  [default: all owners]")
+@click.option(
+    "--since", type=PastDay(), default="30d", show_default=True, help="First day: days ago such as 7d, or a date (UTC)."
+)
+@output.json_option
+def usage(owner: str | None, since: date, json_wanted: bool) -> None:
+    """Show the usage per key and day (UTC)."""
     with _redis() as client:
         known = KeyStore(client).list()
         store = UsageStore(client)
         owners = [owner] if owner is not None else sorted({key.owner for key in known})
         found = [(name, used) for name in owners for used in store.of(name, since=since, until=today(), known=known)]
-    if as_json:
-        output.as_json({"usage": [_shown(name, used) for name, used in found]})
+    if json_wanted:
+        output.print_json({"usage": [_usage_row(name, used) for name, used in found]})
     else:
-        output.table(
+        output.print_table(
             ("date", "owner", "key", "name", "jobs", "characters", "audio_s", "device_s"),
-            [tuple(_shown(name, used).values()) for name, used in found],
+            [tuple(_usage_row(name, used).values()) for name, used in found],
         )
 
 
-def _shown(owner: str, used: Usage) -> dict[str, object]:
+def _usage_row(owner: str, used: Usage) -> dict[str, object]:
     return {
         "date": used.date.isoformat(),
         "owner": owner,

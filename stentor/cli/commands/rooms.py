@@ -1,4 +1,4 @@
-"""The rooms, each alone: ``stentor api``, ``worker`` and ``scheduler``. Each becomes its program with exec."""
+"""The rooms, one per command: ``stentor api``, ``worker`` and ``scheduler``. Each becomes its program with exec."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import stentor
 from stentor.errors import ProgramMissing
 from stentor.settings import FILE_SUFFIX, PREFIX, Settings
 
-#: The variable in which ``worker.app`` finds its device.
+#: The variable from which the worker reads its device.
 DEVICE_VARIABLE = "STENTOR_WORKER_DEVICE"
-#: What an io worker may be called.
+#: Pattern for the name of an io worker.
 IO_NAME = r"io(-[a-z0-9]{1,16})?"
 #: One process submits as much as one core allows (Python has one lock); see docs/why/performance.md.
 API_WORKERS = 2
@@ -44,24 +44,28 @@ def api(bind: str, threads: int, workers: int) -> None:
 
 
 @click.command()
-@click.option("--device", metavar="DEVICE", help="The device to be pinned to: cpu, cuda:0, ...")
-@click.option("--io", is_flag=True, help="No device: webhooks, bulks and what else needs no model.")
-@click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 256), help="Processes, with --io.")
-@click.option("--name", default="io", show_default=True, help="With --io; two on one machine must not share it.")
+@click.option("--device", metavar="DEVICE", help="Device of the worker: cpu, cuda:0, ...")
+@click.option("--io", is_flag=True, help="Run an io worker: webhooks, bulks and other work without a model.")
+@click.option(
+    "--concurrency", default=4, show_default=True, type=click.IntRange(1, 256), help="With --io: number of processes."
+)
+@click.option("--name", default="io", show_default=True, help="With --io: name of the worker, unique on this machine.")
 def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
-    """Run one worker alone: that of a device (--device cuda:0), or an io worker (--io)."""
+    """Run one worker: that of a device (--device cuda:0), or an io worker (--io)."""
     if (device is None) == (not io):
-        raise click.UsageError("name a device with --device, or say --io for an io worker; one of them")
-    from stentor import doorbell  # noqa: PLC0415 - it imports Celery, for which the other rooms need not wait
+        raise click.UsageError("Give either --device DEVICE, or --io for an io worker.")
+    from stentor import doorbell  # noqa: PLC0415 - it imports Celery, which the other commands do not need
     from stentor.devices.registry import device_id  # noqa: PLC0415
 
     settings = Settings.from_environ(os.environ)
     if device is None:
         if not re.fullmatch(IO_NAME, name):
-            raise click.BadParameter(f"{name!r} does not match {IO_NAME}, as io-2 does", param_hint="--name")
+            raise click.BadParameter(
+                f"Invalid name {name!r}. Use a name such as io or io-2 (pattern {IO_NAME}).", param_hint="--name"
+            )
         _become("celery", *_celery(doorbell.IO_QUEUE, doorbell.node_name(name, settings.host), concurrency))
     if not re.fullmatch(r"cpu|cuda:\d{1,2}", device):
-        raise click.BadParameter(f"{device!r} is no device; wanted is cpu, cuda:0, cuda:1, ...", param_hint="--device")
+        raise click.BadParameter(f"Unknown device {device!r}. Use cpu, cuda:0, cuda:1, ...", param_hint="--device")
     _need("worker", "numpy", "pyloudnorm", "soundfile", "soxr")
     queues = f"{doorbell.SYNTHESIS_QUEUE},{doorbell.device_queue(device_id(settings.host, device))}"
     node = doorbell.node_name(device, settings.host)
@@ -69,9 +73,11 @@ def worker(device: str | None, io: bool, concurrency: int, name: str) -> None:
 
 
 @click.command()
-@click.option("--give-back", is_flag=True, help="Only reset clocks that a scheduler left low on this machine, and end.")
+@click.option(
+    "--give-back", is_flag=True, help="Only reset GPU clocks that a scheduler left low on this machine, and exit."
+)
 def scheduler(give_back: bool) -> None:
-    """Run the scheduler alone: one per machine with devices."""
+    """Run only the scheduler: one per machine with devices."""
     _become("scheduler", *(["--give-back"] if give_back else []))
 
 
@@ -92,14 +98,14 @@ def _celery(queues: str, hostname: str, concurrency: int) -> list[str]:
 
 
 def _need(extra: str, *modules: str) -> None:
-    """Refuse to go on if the extra of this room was not installed."""
+    """Fail if the extra of this room is not installed."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
-        raise ProgramMissing(f"{', '.join(missing)} is not installed: pip install 'stentor[{extra}]'")
+        raise ProgramMissing(f"{', '.join(missing)} is not installed. Run: pip install 'stentor[{extra}]'")
 
 
 def absolute(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with paths in ``STENTOR_*`` variables made absolute, for a program that works elsewhere."""
+    """The environment with absolute paths in ``STENTOR_*`` variables, for a program with another working directory."""
     return {
         name: str(Path(value).expanduser().absolute()) if _is_path(name) and value else value
         for name, value in environ.items()

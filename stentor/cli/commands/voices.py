@@ -1,4 +1,4 @@
-"""``stentor voices``: what there is to speak with, and voices by upload."""
+"""``stentor voices``: lists voices, and uploads, previews and deletes your own."""
 
 from __future__ import annotations
 
@@ -8,54 +8,47 @@ from typing import Any
 import click
 
 from stentor.cli import output
-from stentor.cli.finding import find_api
-from stentor.client import Client
-
-_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-
-
-def _client() -> Client:
-    return Client(*find_api())
+from stentor.cli.finding import open_client
 
 
 @click.group(invoke_without_command=True)
-@_json
+@output.json_option
 @click.pass_context
 def voices(ctx: click.Context, json_wanted: bool) -> None:
-    """List the voices; add, hear and delete your own."""
+    """List voices; add, preview and delete your own."""
     if ctx.invoked_subcommand is not None:
         return
-    with _client() as client:
+    with open_client() as client:
         found = client.voices()
     if json_wanted:
-        output.as_json({"voices": found})
+        output.print_json({"voices": found})
     else:
         columns = ("name", "kind", "languages", "sample_rate_hz", "engine", "model", "description")
-        output.table(columns, [[voice.get(column) for column in columns] for voice in found])
+        output.print_table(columns, [[voice.get(column) for column in columns] for voice in found])
 
 
 @voices.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--name", required=True, help="What jobs will call it: letters, digits, '.', '_' and '-'.")
-@click.option("--consent", required=True, help="Who speaks, and that they agree, in words.")
-@click.option("--language", required=True, help="Spoken in the recording: en, en-GB.")
-@click.option("--transcript", help="What is said in the recording.")
-@_json
+@click.option("--name", required=True, help="Name of the voice in jobs: letters, digits, '.', '_' and '-'.")
+@click.option("--consent", required=True, help="Statement of who speaks, and that they agree to this use.")
+@click.option("--language", required=True, help="Language of the recording, such as en or en-GB.")
+@click.option("--transcript", help="Text that is spoken in the recording.")
+@output.json_option
 def add(file: Path, json_wanted: bool, **fields: str | None) -> None:
     """Upload the recording FILE as a voice of your own: 2 to 60 s of one person's speech."""
-    with _client() as client:
+    with open_client() as client:
         voice = client.add_voice(file, {name: value for name, value in fields.items() if value is not None})
     if json_wanted:
-        output.as_json(voice)
+        output.print_json(voice)
     else:
-        output.facts(_facts(voice), title=f"Voice {voice['name']}")
+        output.print_facts(_facts(voice), title=f"Voice {voice['name']}")
 
 
 @voices.command()
 @click.argument("voice", metavar="NAME")
 def delete(voice: str) -> None:
     """Delete a voice of your own, by its name or id."""
-    with _client() as client:
+    with open_client() as client:
         deleted = client.delete_voice(voice)
     click.echo(f"deleted {deleted['name']} ({deleted['id']})")
 
@@ -63,11 +56,11 @@ def delete(voice: str) -> None:
 @voices.command()
 @click.argument("voice", metavar="NAME")
 @click.option(
-    "-o", "--output", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to write."
+    "-o", "--output", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write."
 )
 def preview(voice: str, path: Path) -> None:
-    """Fetch the audio that is kept of a voice of your own."""
-    with _client() as client:
+    """Download the stored audio of a voice of your own."""
+    with open_client() as client:
         body = client.voice_preview(voice)
     path.write_bytes(body)
     click.echo(f"{path}: {len(body)} bytes")

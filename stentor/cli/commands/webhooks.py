@@ -1,4 +1,4 @@
-"""``stentor webhooks``: who is told of outcomes, how that went, and a receiver to try it with."""
+"""``stentor webhooks``: manages endpoints and deliveries, and receives webhooks for a test."""
 
 from __future__ import annotations
 
@@ -7,59 +7,56 @@ from typing import Any
 import click
 
 from stentor.cli import output
-from stentor.cli.finding import find_api
-from stentor.client import Client
+from stentor.cli.finding import open_client
 from stentor.webhooks.webhook import EVENTS, STATES
-
-_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
-
-
-def _client() -> Client:
-    return Client(*find_api())
 
 
 @click.group()
 def webhooks() -> None:
-    """List webhook endpoints; add, ping, delete and replay; listen as a receiver."""
+    """List webhook endpoints; add, ping or delete one; replay deliveries; receive locally."""
 
 
 @webhooks.command("list")
-@_json
+@output.json_option
 def list_webhooks(json_wanted: bool) -> None:
-    """List your endpoints, and the implicit ones that a `webhook_url` made."""
-    with _client() as client:
+    """List your endpoints, including those created by a `webhook_url`."""
+    with open_client() as client:
         found = client.webhooks()
     if json_wanted:
-        output.as_json({"webhooks": found})
+        output.print_json({"webhooks": found})
         return
     columns = ("id", "url", "events", "disabled", "implicit", "description")
-    output.table(columns, [[one[column] for column in columns] for one in found])
+    output.print_table(columns, [[one[column] for column in columns] for one in found])
 
 
 @webhooks.command()
 @click.argument("url")
 @click.option(
-    "--event", "events", multiple=True, type=click.Choice(EVENTS), help="Tell this only; may be given several times."
+    "--event",
+    "events",
+    multiple=True,
+    type=click.Choice(EVENTS),
+    help="Send only this event. Can be given several times.  [default: all events]",
 )
-@click.option("--description", default="", help="What it is for.")
-@_json
+@click.option("--description", default="", help="Description of the endpoint.")
+@output.json_option
 def add(url: str, events: tuple[str, ...], description: str, json_wanted: bool) -> None:
-    """Add an endpoint and show its secret, this once."""
+    """Add an endpoint and print its secret. It is not shown again."""
     fields: dict[str, Any] = {"description": description, **({"events": list(events)} if events else {})}
-    with _client() as client:
+    with open_client() as client:
         made = client.add_webhook(url, **fields)
     if json_wanted:
-        output.as_json(made)
+        output.print_json(made)
     else:
         click.echo(f"{made['id']}\t{made['secret']}")
-        click.echo("Keep the secret: it is not shown again.", err=True)
+        click.echo("Save the secret: it is not shown again.", err=True)
 
 
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
 def delete(webhook_id: str) -> None:
-    """Delete an endpoint, and what was to be sent to it."""
-    with _client() as client:
+    """Delete an endpoint and its waiting deliveries."""
+    with open_client() as client:
         client.delete_webhook(webhook_id)
     click.echo(f"deleted {webhook_id}")
 
@@ -67,32 +64,32 @@ def delete(webhook_id: str) -> None:
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
 def ping(webhook_id: str) -> None:
-    """Send an endpoint the event webhook.ping."""
-    with _client() as client:
+    """Send the event webhook.ping to an endpoint."""
+    with open_client() as client:
         click.echo(client.ping_webhook(webhook_id))
 
 
 @webhooks.command()
 def secret() -> None:
     """Show the secret that signs webhooks to the `webhook_url` of jobs and bulks."""
-    with _client() as client:
+    with open_client() as client:
         click.echo(client.webhook_secret())
 
 
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--limit", type=click.IntRange(1, 500), help="At most so many.  [default: 50]")
-@_json
+@click.option("--state", type=click.Choice(STATES), help="Only deliveries in this state.")
+@click.option("--limit", type=click.IntRange(1, 500), help="Maximum number of deliveries.  [default: 50]")
+@output.json_option
 def deliveries(webhook_id: str, state: str | None, limit: int | None, json_wanted: bool) -> None:
     """List an endpoint's deliveries, newest first."""
-    with _client() as client:
+    with open_client() as client:
         page = client.deliveries(webhook_id, state=state, limit=limit)
     if json_wanted:
-        output.as_json(page)
+        output.print_json(page)
         return
     columns = ("id", "type", "state", "created", "attempts", "status", "error", "next attempt")
-    output.table(columns, [_row(one) for one in page["deliveries"]])
+    output.print_table(columns, [_row(one) for one in page["deliveries"]])
 
 
 def _row(delivery: dict[str, Any]) -> list[object]:
@@ -111,31 +108,37 @@ def _row(delivery: dict[str, Any]) -> list[object]:
 
 @webhooks.command()
 @click.argument("webhook_id", metavar="ID")
-@click.option("--delivery", "delivery_id", help="Only this one.")
-@click.option("--since", metavar="TIME", help="All made since then, as 2026-11-25T08:00:00Z.")
-@click.option("--state", type=click.Choice(STATES[1:]), help="With --since: only those in this state.")
+@click.option("--delivery", "delivery_id", help="Replay only this delivery.")
+@click.option(
+    "--since", metavar="TIME", help="Replay all deliveries created since this time, such as 2026-11-25T08:00:00Z."
+)
+@click.option("--state", type=click.Choice(STATES[1:]), help="With --since: only deliveries in this state.")
 def replay(webhook_id: str, delivery_id: str | None, since: str | None, state: str | None) -> None:
-    """Send deliveries once more, with the ids that they had."""
+    """Send deliveries again, with their original ids."""
     if (delivery_id is None) == (since is None):
-        raise click.UsageError("name one with --delivery, or say --since; one of them")
-    with _client() as client:
+        raise click.UsageError("Give either --delivery ID or --since TIME.")
+    with open_client() as client:
         if delivery_id is not None:
             client.replay(webhook_id, delivery_id)
             count = 1
         else:
             count = client.replay_since(webhook_id, since or "", state=state)
-    click.echo(f"{count} will be sent once more")
+    click.echo(f"{count} will be sent again")
 
 
 @webhooks.command()
-@click.option("--port", default=0, type=click.IntRange(0, 65_535), help="Where to listen; 0 takes a free port.")
-@click.option("--secret", "signing_secret", help="Verify with this secret, whsec_...")
-@click.option("--status", default=204, show_default=True, type=click.IntRange(200, 599), help="What to answer.")
-@click.option("--count", type=click.IntRange(1), help="End after so many.")
+@click.option(
+    "--port", default=0, type=click.IntRange(0, 65_535), help="Port to listen on; 0 selects a free port.  [default: 0]"
+)
+@click.option("--secret", "signing_secret", help="Secret to verify signatures with: whsec_...")
+@click.option(
+    "--status", default=204, show_default=True, type=click.IntRange(200, 599), help="HTTP status of the answers."
+)
+@click.option("--count", type=click.IntRange(1), help="Number of webhooks to receive.  [default: no limit]")
 def listen(port: int, signing_secret: str | None, status: int, count: int | None) -> None:
-    """Receive webhooks on this machine, verify each, and print a line about it, until Ctrl-C.
+    """Receive webhooks on this machine until Ctrl-C; verify each and print a line about it.
 
-    The first line is the address to send them to. It has to be allowed: STENTOR_WEBHOOK_ALLOW=127.0.0.0/8.
+    The first line is the URL to send them to. Stentor must allow it: STENTOR_WEBHOOK_ALLOW=127.0.0.0/8.
     """
     from stentor.cli.listening import listen as listening  # noqa: PLC0415 - a server that only this command needs
 

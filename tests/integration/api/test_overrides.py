@@ -11,7 +11,7 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor.cli.commands.devices import COLUMNS, Span, _row
+from stentor.cli.commands.devices import COLUMNS, DurationType, _row
 from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.doorbell import device_queue
@@ -155,13 +155,13 @@ def test_a_device_that_never_reported_is_not_overridden(http: FlaskClient, clien
     ("written", "span_s"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86_400), ("1.5h", 5400)]
 )
 def test_a_span_of_time_is_read_in_its_unit(written: str, span_s: float) -> None:
-    assert Span().convert(written, None, None) == span_s
+    assert DurationType().convert(written, None, None) == span_s
 
 
 @pytest.mark.parametrize("written", ["", "30", "s", "-1h", "0s", "2 h", "2h30m", "1w", "infd", "٣s"])
 def test_what_is_no_span_of_time_is_refused(written: str) -> None:
     with pytest.raises(click.BadParameter, match="30s, 10m, 2h or 1d"):
-        Span().convert(written, None, None)
+        DurationType().convert(written, None, None)
 
 
 def test_a_device_is_a_row_that_says_how_long_ago() -> None:

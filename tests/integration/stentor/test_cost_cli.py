@@ -93,14 +93,14 @@ def test_a_day_is_drawn(stentor: Run, tmp_path: Path) -> None:
 def test_of_a_day_without_a_record_nothing_is_drawn(stentor: Run, tmp_path: Path) -> None:
     shown = stentor("--png", str(tmp_path / "day.png"), "--day", "30d")
     assert shown.exit_code == 4
-    assert "there is nothing to draw" in shown.stderr
+    assert "No data for" in shown.stderr
     assert not (tmp_path / "day.png").exists()
 
 
 def test_a_day_without_a_file_is_refused(stentor: Run) -> None:
     shown = stentor("--day", "1d")
     assert shown.exit_code == 2
-    assert "name a file with --png" in shown.stderr
+    assert "--day needs --png FILE" in shown.stderr
 
 
 def test_a_key_that_only_looks_does_not_see_the_bill(

@@ -76,13 +76,13 @@ def test_an_endpoint_is_added_pinged_looked_at_replayed_and_deleted(stentor: Run
         assert (shown["id"], shown["events"], shown["description"]) == (webhook_id, ["job.failed"], "trial")
         delivery = stentor("ping", webhook_id).stdout.strip()
         eventually(lambda: "succeeded" in stentor("deliveries", webhook_id).stdout)
-        assert stentor("replay", webhook_id, "--delivery", delivery).stdout == "1 will be sent once more\n"
+        assert stentor("replay", webhook_id, "--delivery", delivery).stdout == "1 will be sent again\n"
         eventually(lambda: len(lines) == 2)
     assert lines[0].startswith("not verified (no --secret)\twebhook.ping\tmsg_")
     assert lines[0] == lines[1]
     eventually(lambda: "succeeded" in stentor("deliveries", webhook_id, "--state", "succeeded").stdout)
     since = stentor("replay", webhook_id, "--since", "2026-01-01T00:00:00Z", "--state", "succeeded")
-    assert since.stdout == "1 will be sent once more\n"
+    assert since.stdout == "1 will be sent again\n"
     stentor("replay", webhook_id, code=2)
     assert stentor("delete", webhook_id).stdout == f"deleted {webhook_id}\n"
     assert json.loads(stentor("list", "--json").stdout)["webhooks"] == []

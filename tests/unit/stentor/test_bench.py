@@ -1,4 +1,4 @@
-"""The pure parts of ``stentor bench``: when texts are sent, and what figures are made of what was seen."""
+"""The pure parts of ``stentor bench``: when texts are sent, and what figures are computed from its recording."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from stentor.bench.observed import REFUSED, UNSETTLED, Beat, Recording, Spoken
-from stentor.bench.scenarios import Request, backlog, burst, mixed, steady, text
+from stentor.bench.observed import REFUSED, UNSETTLED, Beat, BenchRecording, TextResult
+from stentor.bench.scenarios import Request, backlog, burst, interactive_over_bulk, steady, text
 from stentor.bench.summary import Batch, Latency, batches, percentile, stretches, summarise
 
 
-def spoken(created: float, settled: float, **fields: Any) -> Spoken:
+def text_result(created: float, settled: float, **fields: Any) -> TextResult:
     base: dict[str, Any] = {"job_id": "job_1", "priority": "standard", "state": "succeeded", "audio_s": 2.0}
-    return Spoken(**{**base, "created_at": created, "started_at": created, "settled_at": settled, **fields})
+    return TextResult(**{**base, "created_at": created, "started_at": created, "settled_at": settled, **fields})
 
 
 def beat(seen_at: float, busy_s: float, **fields: Any) -> Beat:
@@ -54,7 +54,7 @@ def test_a_burst_comes_again_and_again() -> None:
 
 
 def test_in_the_mix_the_bulk_texts_come_first_and_the_interactive_ones_beside_them() -> None:
-    assert mixed(1, 2, texts=3) == [
+    assert interactive_over_bulk(1, 2, texts=3) == [
         Request(due_s=0.0, texts=3, priority="bulk"),
         Request(due_s=0.0, texts=1, priority="interactive", watched=True),
         Request(due_s=1.0, texts=1, priority="interactive", watched=True),
@@ -91,10 +91,10 @@ def test_latency_has_a_mean_and_percentiles_in_whatever_order_values_come() -> N
 
 def test_a_batch_is_counted_once_and_settles_with_its_last_text() -> None:
     texts = [
-        spoken(0, 5, batch_id="b", batch_size=2, batch_padding=0.25),
-        spoken(0, 3, batch_id="a", batch_size=1),
-        spoken(0, 4, batch_id="b", batch_size=2, batch_padding=0.25),
-        spoken(0, 4),
+        text_result(0, 5, batch_id="b", batch_size=2, batch_padding=0.25),
+        text_result(0, 3, batch_id="a", batch_size=1),
+        text_result(0, 4, batch_id="b", batch_size=2, batch_padding=0.25),
+        text_result(0, 4),
     ]
     assert batches(texts) == [
         Batch(settled_at=3, size=1, padding=0.0),
@@ -119,9 +119,9 @@ def test_a_device_that_is_gone_counts_for_nothing() -> None:
 
 def test_the_summary_joins_texts_batches_and_devices() -> None:
     texts = [
-        spoken(100.0, 101.0, batch_id="a", batch_size=2, seen_after_s=1.5),
-        spoken(100.5, 101.0, batch_id="a", batch_size=2, priority="bulk"),
-        spoken(101.0, 104.0, batch_id="b", batch_size=4, batch_padding=0.5, priority="bulk"),
+        text_result(100.0, 101.0, batch_id="a", batch_size=2, seen_after_s=1.5),
+        text_result(100.5, 101.0, batch_id="a", batch_size=2, priority="bulk"),
+        text_result(101.0, 104.0, batch_id="b", batch_size=4, batch_padding=0.5, priority="bulk"),
     ]
     beats = [
         beat(99.0, 1.0),
@@ -129,7 +129,7 @@ def test_the_summary_joins_texts_batches_and_devices() -> None:
         beat(99.0, 0.0, device="host/cuda:0"),
         beat(105.0, 1.0, device="host/cuda:0"),
     ]
-    found = summarise(Recording(texts=texts, beats=beats, late_s=0.002))
+    found = summarise(BenchRecording(texts=texts, beats=beats, late_s=0.002))
     assert (found.texts, found.failed, found.errors) == (3, 0, {})
     assert (found.wall_s, found.audio_s, found.audio_s_per_s, found.texts_per_s) == (4.0, 6.0, 1.5, 0.75)
     assert (found.batches, found.batch_size_mean, found.batch_size_max, found.padding_mean) == (2, 3.0, 4, 0.25)
@@ -144,12 +144,12 @@ def test_the_summary_joins_texts_batches_and_devices() -> None:
 
 def test_texts_without_audio_are_failed_and_have_no_latency() -> None:
     texts = [
-        spoken(100.0, 101.0),
-        spoken(100.0, 109.0, state="failed", error="text_unspeakable", audio_s=0.0),
-        Spoken(job_id=None, priority="standard", state=REFUSED, error="rate_limited"),
-        Spoken(job_id="job_2", priority="standard", state=UNSETTLED, error="no_outcome"),
+        text_result(100.0, 101.0),
+        text_result(100.0, 109.0, state="failed", error="text_unspeakable", audio_s=0.0),
+        TextResult(job_id=None, priority="standard", state=REFUSED, error="rate_limited"),
+        TextResult(job_id="job_2", priority="standard", state=UNSETTLED, error="no_outcome"),
     ]
-    found = summarise(Recording(texts=texts, beats=[], late_s=0.0))
+    found = summarise(BenchRecording(texts=texts, beats=[], late_s=0.0))
     assert (found.texts, found.failed) == (4, 3)
     assert found.errors == {"text_unspeakable": 1, "rate_limited": 1, "no_outcome": 1}
     assert found.groups[0].to_stored == Latency.of([1.0])
@@ -157,6 +157,8 @@ def test_texts_without_audio_are_failed_and_have_no_latency() -> None:
 
 
 def test_a_bench_of_which_nothing_was_taken_has_figures_too() -> None:
-    found = summarise(Recording(texts=[Spoken(job_id=None, priority="bulk", state=REFUSED)], beats=[], late_s=0.0))
+    found = summarise(
+        BenchRecording(texts=[TextResult(job_id=None, priority="bulk", state=REFUSED)], beats=[], late_s=0.0)
+    )
     assert (found.failed, found.errors, found.wall_s, found.audio_s_per_s) == (1, {REFUSED: 1}, 0.0, 0.0)
     assert dataclasses.asdict(found)["groups"][0]["to_stored"] is None

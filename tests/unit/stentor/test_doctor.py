@@ -27,13 +27,13 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def examine(monkeypatch: pytest.MonkeyPatch, **environ: str) -> dict[str, checks.Finding]:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    return {finding.name: finding for finding in doctor.examine(dict(os.environ))}
+    return {finding.name: finding for finding in doctor.run_checks(dict(os.environ))}
 
 
 def test_what_is_not_running_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     found = examine(monkeypatch)
     assert {found[name].status for name in ("Redis", "S3", "API", "devices")} == {"note"}
-    assert found["Redis"].remedy == "start with `stentor up`"
+    assert found["Redis"].remedy == "Start it with `stentor up`."
     assert found["data directory"].status == "ok"
 
 
