@@ -1,4 +1,4 @@
-"""Jobs as the HTTP API tells them: the types of what its client answers."""
+"""The types of the API's answers about jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class BatchJson(TypedDict):
-    """The batch a job was spoken in."""
+    """The batch in which a job was spoken."""
 
     id: str
     size: int
@@ -22,7 +22,7 @@ class ErrorJson(TypedDict):
 
 
 class JobJson(TypedDict):
-    """A job as the API tells it."""
+    """A job in an answer of the API."""
 
     id: str
     state: str
@@ -52,7 +52,7 @@ class JobJson(TypedDict):
     row: int | None
 
 
-class JobPage(TypedDict):
+class JobPageJson(TypedDict):
     """One page of a list of jobs."""
 
     jobs: list[JobJson]

@@ -25,6 +25,7 @@ from stentor.cli import exit_codes, output
 from stentor.cli.bench_report import print_summary, show_progress, write_results
 from stentor.cli.finding import open_client
 from stentor.client import Client
+from stentor.client.transport import without_none
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -157,7 +158,7 @@ def _bench(
     """Run one scenario, print and write its results. Exits with 1 if a text has no audio."""
     seed = secrets.randbelow(2**32) if seed is None else seed
     requests = plan(random.Random(seed))
-    given = {parameter: value for parameter, value in parameters.items() if value is not None}
+    given = without_none(parameters)
     folder.mkdir(parents=True, exist_ok=True)
     with _measured_client(own, devices) as client, show_progress(name, requests) as show:
         warm_up(client, given)

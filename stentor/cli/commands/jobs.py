@@ -17,6 +17,7 @@ from stentor.cli import submit as submitting
 from stentor.cli.finding import open_client
 from stentor.cli.speech_options import speech_options
 from stentor.client import Client, Problem
+from stentor.client.transport import without_none
 from stentor.client.types import JobJson
 from stentor.formats import FORMATS
 from stentor.jobs.job import PRIORITIES, JobState
@@ -54,7 +55,7 @@ def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
         speech["format"] = path.suffix[1:].lower()
     to_pipe = str(path) == "-"
     with open_client() as client:
-        job = client.submit_job({"text": text, "priority": "interactive", **_without_none(speech)})
+        job = client.submit_job({"text": text, "priority": "interactive", **without_none(speech)})
         job = client.settled_job(job["id"], timeout_s=SAY_TIMEOUT_S)
         _require_success(job)
         if to_pipe:
@@ -87,7 +88,7 @@ def say(text: str, path: Path, json_wanted: bool, **speech: Any) -> None:
 def submit(file: Path, folder: Path, json_wanted: bool, **parameters: Any) -> None:
     """Speak FILE, one job per line, into a folder. Exits with 1 if some lines failed."""
     with open_client() as client:
-        result = submit_file(client, file, folder, _without_none(parameters), show=not json_wanted)
+        result = submit_file(client, file, folder, without_none(parameters), show=not json_wanted)
     if json_wanted:
         output.print_json(dataclasses.asdict(result) | {"output": str(result.output), "succeeded": result.succeeded})
     else:
@@ -163,10 +164,6 @@ def job(job_id: str, wait_s: float, json_wanted: bool) -> None:
         output.print_json(found)
     else:
         output.print_facts([(name, value) for name, value in found.items() if value is not None], title=f"Job {job_id}")
-
-
-def _without_none(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _require_success(job: JobJson) -> None:

@@ -9,6 +9,7 @@ import click
 
 from stentor.cli import output
 from stentor.cli.finding import open_client
+from stentor.client.transport import without_none
 
 
 @click.group(invoke_without_command=True)
@@ -37,7 +38,7 @@ def voices(ctx: click.Context, json_wanted: bool) -> None:
 def add(file: Path, json_wanted: bool, **fields: str | None) -> None:
     """Upload the recording FILE as a voice of your own: 2 to 60 s of one person's speech."""
     with open_client() as client:
-        voice = client.add_voice(file, {name: value for name, value in fields.items() if value is not None})
+        voice = client.add_voice(file, without_none(fields))
     if json_wanted:
         output.print_json(voice)
     else:

@@ -109,4 +109,4 @@ def test_a_key_that_only_looks_does_not_see_the_bill(
     monkeypatch.setenv("STENTOR_API_KEY", KeyStore(client).create(owner="acme", name="looks", scopes=[READ]))
     shown = stentor()
     assert type(shown.exception).__name__ == "Problem"
-    assert "needs 'admin'" in str(shown.exception)
+    assert "needs the scope 'admin'" in str(shown.exception)
