@@ -82,16 +82,16 @@ def worker(device: str, timeout_s: float) -> None:
     from stentor.devices.registry import DeviceRegistry, DeviceState, device_id  # noqa: PLC0415 - see above
 
     with _redis(timeout_s) as (client, settings):
-        wanted = device_id(settings.host, device)
+        name = device_id(settings.host, device)
         try:
-            status = DeviceRegistry(client, lease_s=settings.lease_s).get(wanted)
+            status = DeviceRegistry(client, lease_s=settings.lease_s).get(name)
         except DeviceNotFound as exc:
-            raise RoomSilent(f"The device {wanted} has never reported.") from exc
+            raise RoomSilent(f"The device {name} has never reported.") from exc
     if status.state == DeviceState.GONE:
-        raise RoomSilent(f"The device {wanted} has not reported for {settings.lease_s:g} s.")
+        raise RoomSilent(f"The device {name} has not reported for {settings.lease_s:g} s.")
     if status.state == DeviceState.FAILED:
-        raise RoomSilent(f"The device {wanted} has failed: {status.error}")
-    click.echo(f"The device {wanted} is {status.state}")
+        raise RoomSilent(f"The device {name} has failed: {status.error}")
+    click.echo(f"The device {name} is {status.state}")
 
 
 @health.command()

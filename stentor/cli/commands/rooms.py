@@ -20,24 +20,34 @@ from stentor.settings import FILE_SUFFIX, PREFIX, Settings
 DEVICE_VARIABLE = "STENTOR_WORKER_DEVICE"
 #: Pattern for the name of an io worker.
 IO_NAME = r"io(-[a-z0-9]{1,16})?"
-#: One process submits as much as one core allows (Python has one lock); see docs/why/performance.md.
+#: A process uses at most one core (Python has one lock); see docs/why/performance.md.
 API_WORKERS = 2
-#: A request with ``?wait=`` holds a thread while it waits, so there are more of them than cores.
+#: A request with ``?wait=`` holds a thread while it waits, so there are more threads than cores.
 API_THREADS = 64
-#: How long the API finishes requests after SIGTERM.
+#: How long the API may finish requests after SIGTERM, in seconds.
 API_GRACE_S = 10
 
 
 @click.command()
-@click.option("--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
-@click.option("--threads", default=API_THREADS, show_default=True, type=click.IntRange(1, 4096), help="Per process.")
-@click.option("--workers", default=API_WORKERS, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+@click.option(
+    "--bind", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Address and port to listen on."
+)
+@click.option(
+    "--threads",
+    default=API_THREADS,
+    show_default=True,
+    type=click.IntRange(1, 4096),
+    help="Number of threads per process.",
+)
+@click.option(
+    "--workers", default=API_WORKERS, show_default=True, type=click.IntRange(1, 256), help="Number of processes."
+)
 def api(bind: str, threads: int, workers: int) -> None:
-    """Run the HTTP API alone; Redis and S3 are where STENTOR_REDIS_URL and STENTOR_S3_ENDPOINT say."""
+    """Run only the HTTP API. It uses Redis and S3 of STENTOR_REDIS_URL and STENTOR_S3_ENDPOINT."""
     _need("api", "flask", "flask_openapi3", "granian")
     host, _, port = bind.rpartition(":")
     if not port.isdigit():
-        raise click.BadParameter(f"{bind!r} has no port; write HOST:PORT", param_hint="--bind")
+        raise click.BadParameter(f"{bind!r} has no port. Use HOST:PORT.", param_hint="--bind")
     # An address without a host means all addresses, as in every server.
     host = host.strip("[]") or "0.0.0.0"  # noqa: S104
     _become("api.front.server", host, port, f"--threads={threads}", f"--workers={workers}", f"--grace={API_GRACE_S}")
@@ -104,7 +114,7 @@ def _need(extra: str, *modules: str) -> None:
         raise ProgramMissing(f"{', '.join(missing)} is not installed. Run: pip install 'stentor[{extra}]'")
 
 
-def absolute(environ: Mapping[str, str]) -> dict[str, str]:
+def with_absolute_paths(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with absolute paths in ``STENTOR_*`` variables, for a program with another working directory."""
     return {
         name: str(Path(value).expanduser().absolute()) if _is_path(name) and value else value
@@ -123,7 +133,9 @@ def _become(module: str, *arguments: str, **variables: str) -> NoReturn:
     of the user's is not taken for ours, it works where our packages are.
     """
     Settings.from_environ(os.environ)
-    environ = absolute({name: value for name, value in os.environ.items() if name != DEVICE_VARIABLE}) | variables
+    environ = (
+        with_absolute_paths({name: value for name, value in os.environ.items() if name != DEVICE_VARIABLE}) | variables
+    )
     os.chdir(Path(stentor.__file__).parent.parent)
     sys.stdout.flush()
     os.execve(sys.executable, [sys.executable, "-P", "-m", module, *arguments], environ)  # noqa: S606 - no shell
