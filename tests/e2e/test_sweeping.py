@@ -29,7 +29,7 @@ def test_a_job_that_nobody_holds_any_more_is_spoken_in_the_end(tmp_path: Path, p
         text = "The train to the airport leaves from platform nine at a quarter past seven."
         fields = text_map(client.hgetall(keys.job(spoken["id"])))
         lane = Lane.of(model=fields["model"], priority="standard", text_chars=len(text)).key
-        kept = ("owner", "voice", "model", "speed", "seed", "format", "priority", "metadata", "created_at")
+        kept = ("owner", "voice", "model", "speech", "priority", "metadata", "created_at")
         job_id = f"job_{ULID.from_timestamp(time.time() - 3600)}".lower()
         stray = {"id": job_id, "text": text, "lane": lane, "entry": "1000-0", "state": "running", "attempts": "1"}
         made = {name: fields[name] for name in kept} | stray
