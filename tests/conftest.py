@@ -12,8 +12,6 @@ from flask.testing import FlaskClient
 
 from api.app import create_app
 from stentor.errors import ProgramMissing
-from stentor.local import Neighbours
-from stentor.local.servers.neighbours import neighbours
 from stentor.owners.access import KeyStore
 from stentor.redis import keys
 from stentor.redis.client import connect
@@ -21,6 +19,7 @@ from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.voice import Voice
 from tests.support import reporting
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 from tests.support.speech.factories import TONE
 
 #: The owner whose key the tests' client sends.
@@ -42,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture(scope="session")
-def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNeighbours]:
     """A running Valkey and S3 server; missing programs skip on a laptop and fail in CI."""
     try:
         with neighbours(tmp_path_factory.mktemp("near")) as running:
@@ -54,7 +53,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
 
 
 @pytest.fixture(scope="session")
-def settings(near: Neighbours) -> Settings:
+def settings(near: RunningNeighbours) -> Settings:
     """Settings that point to the neighbours."""
     made = Settings.from_environ({**near.environ, "STENTOR_HOST": "testhost", "STENTOR_DEFAULT_VOICE": TONE})
     Storage(made).ensure_bucket()

@@ -120,17 +120,6 @@ class Windows:
         found = self.at(now)
         return found.end if found else None
 
-    def next_start(self, now: float) -> float | None:
-        """When a window begins after ``now``; None if none ever does."""
-        if self.end_of(now) == math.inf:
-            return None
-        starts = (
-            spell.start
-            for ahead in (LOOK_AHEAD_DAYS, FOR_EVER_DAYS)
-            for spell in _spells(self.spans, math.floor(now / DAY_S), ahead)
-        )
-        return next((start for start in starts if start > now), None)
-
 
 @functools.lru_cache(maxsize=16)
 def _spells(spans: tuple[Span, ...], day: int, ahead: int) -> tuple[Spell, ...]:

@@ -17,12 +17,12 @@ from typing import Any
 import redis
 import structlog
 
-from stentor.local.servers.neighbours import neighbours
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from tests.day.day import WINDOW, Outcome, run_day
 from tests.day.power import L4, LEAST_ALONE_W
 from tests.day.shapes import SHAPES
+from tests.support.servers.neighbours import neighbours
 
 OUTPUT = Path(__file__).parents[2] / "bench-output"
 J_PER_KWH = 3_600_000

@@ -22,11 +22,11 @@ import redis
 from stentor.jobs.job import Job, JobState, Outcome, Priority, new_id
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import Backlog, JobStore
-from stentor.local.servers.neighbours import neighbours
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from stentor.speech import SpeechParams
 from tests.bench.engine import cpu_name, texts
+from tests.support.servers.neighbours import neighbours
 from worker.claiming.claims import Claims
 
 DEPTHS = (1_000, 100_000, 1_000_000)

@@ -32,14 +32,13 @@ from stentor.jobs.job import Job, JobState, Priority, new_id
 from stentor.jobs.lanes import Lane
 from stentor.jobs.records import read_job
 from stentor.jobs.store import JobStore
-from stentor.local import Neighbours
-from stentor.local.servers.neighbours import neighbours
 from stentor.redis import keys
 from stentor.redis.client import connect, text_map
 from stentor.settings import Settings
 from stentor.speech import SpeechParams
 from stentor.storage.s3 import Storage
 from tests.bench.engine import cpu_name
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 from tests.support.stacks.stack import eventually
 from worker.batching.segments import split
 from worker.engines.simulated.engine import CHARS_PER_S, SimulatedEngine
@@ -77,7 +76,7 @@ def texts(count: int, *, median: float = MEDIAN_CHARS, spread: float = SPREAD, s
 class Bench:
     """The neighbours, and what runs beside them."""
 
-    def __init__(self, near: Neighbours, folder: Path) -> None:
+    def __init__(self, near: RunningNeighbours, folder: Path) -> None:
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("STENTOR_")},
             **near.environ,

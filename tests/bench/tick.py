@@ -25,12 +25,12 @@ from stentor.devices.registry import SIZE_CLASSES, TIME_CLASSES_S, DeviceRegistr
 from stentor.jobs.job import PRIORITIES
 from stentor.jobs.lanes import Lane
 from stentor.jobs.store import Backlog
-from stentor.local.servers.neighbours import neighbours
 from stentor.redis import keys
 from stentor.redis.client import connect, script
 from stentor.redis.record import to_json
 from stentor.settings import Settings
 from tests.bench.engine import cpu_name
+from tests.support.servers.neighbours import neighbours
 
 LANES, DEVICES, ROUNDS = 10_000, 1_000, 15
 #: Texts in each lane, and lanes of each model: three priorities by ten length classes.

@@ -14,11 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stentor.local import Neighbours
-from stentor.local.servers.neighbours import neighbours
 from stentor.local.servers.ports import usable_port
 from tests.containers import engine
 from tests.containers.engine import AT_MOST_MB, image, inspect, layers, podman, run_once
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 from tests.support.stacks.stack import eventually
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600), pytest.mark.usefixtures("images")]
@@ -89,12 +88,12 @@ def test_the_worker_finds_its_engine_and_its_voice() -> None:
 
 
 @pytest.fixture
-def near(tmp_path: Path) -> Iterator[Neighbours]:
+def near(tmp_path: Path) -> Iterator[RunningNeighbours]:
     with neighbours(tmp_path / "near") as running:
         yield running
 
 
-def test_the_api_answers_soon_after_its_container_was_started(near: Neighbours) -> None:
+def test_the_api_answers_soon_after_its_container_was_started(near: RunningNeighbours) -> None:
     started_s: list[float] = []
     # Others may be at work on this machine: what counts is the best of a few.
     while len(started_s) < 6 and min(started_s, default=math.inf) >= COLD_START_S:
@@ -103,7 +102,7 @@ def test_the_api_answers_soon_after_its_container_was_started(near: Neighbours) 
     assert min(started_s) < 2 * COLD_START_S
 
 
-def cold_start_s(near: Neighbours) -> float:
+def cold_start_s(near: RunningNeighbours) -> float:
     """Seconds from `podman run` to the first answer of ``/healthz``."""
     port, name = usable_port(0, "127.0.0.1"), f"stentor-cold-{time.monotonic_ns()}"
     environ = [f"--env=STENTOR_REDIS_URL={near.redis_url}", f"--env=STENTOR_S3_ENDPOINT={near.s3_endpoint}"]

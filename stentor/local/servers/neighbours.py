@@ -1,12 +1,8 @@
-"""Valkey and S3 for a stack or for tests: real servers that start in about a second and keep their data."""
+"""Valkey and S3 of a stack: real servers that start in about a second and keep their data."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from stentor.local.directory import DataDir
 from stentor.local.servers import programs, seaweedfs, valkey
@@ -61,53 +57,3 @@ class Neighbours:
                 "STENTOR_S3_ACCESS_KEY_FILE": str(data_dir.secret_file("s3_access_key", self.s3_access_key)),
                 "STENTOR_S3_SECRET_KEY_FILE": str(data_dir.secret_file("s3_secret_key", self.s3_secret_key)),
             }
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """Process ids of the running servers."""
-        return self.supervisor.pids
-
-    def start(self, name: str) -> None:
-        """Start a stopped or killed server with the same port and data, and wait until it answers."""
-        self.supervisor.restart(name)
-
-    def stop(self, name: str) -> None:
-        """Stop a server in order, and wait for its end."""
-        self.supervisor.stop_some([name])
-
-    def kill(self, name: str) -> None:
-        """Kill a server with SIGKILL, and wait for its end."""
-        self.supervisor.signal(name, signal.SIGKILL)
-        self.supervisor.stop_some([name])
-
-    def pause(self, name: str) -> None:
-        """Pause a server with SIGSTOP: connections stay open, but nothing answers."""
-        self.supervisor.signal(name, signal.SIGSTOP)
-
-    def resume(self, name: str) -> None:
-        """Continue a paused server."""
-        self.supervisor.signal(name, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def neighbours(data_dir: Path, *, environ: Mapping[str, str] | None = None) -> Iterator[Neighbours]:
-    """Run Valkey and S3 with their data in ``data_dir``; both are stopped at the end. For tests and tools.
-
-    They are not restarted automatically. The bucket is not created. Call it from the main thread.
-
-    Raises:
-        ProgramMissing: a server is not installed.
-        DataDirLocked: another stack uses the directory.
-        ProcessFailed: a server does not start.
-    """
-    chosen = os.environ if environ is None else environ
-    clean = {name: value for name, value in chosen.items() if not name.startswith("STENTOR_")}
-    with DataDir.open(data_dir) as opened:
-        supervisor = Supervisor(inherit=(opened.lock,), on_change=opened.remember_children)
-        near = Neighbours(opened, clean, supervisor)
-        try:
-            supervisor.launch(near.specs)
-            supervisor.wait_ready()
-            yield near
-        finally:
-            supervisor.stop()

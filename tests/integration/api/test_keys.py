@@ -15,11 +15,11 @@ from flask.testing import FlaskClient
 
 from api.http.key_memory import KEY_TTL_S
 from stentor.cli.commands.keys import keys as keys_command
-from stentor.local import Neighbours
 from stentor.owners.access import ADMIN, READ, SUBMIT, VOICES, KeyStore, Limits
 from stentor.owners.usage import UsageStore
 from stentor.redis import keys
 from tests.integration.api.test_jobs_api import TEXT, refused
+from tests.support.servers.neighbours import RunningNeighbours
 from tests.support.stacks.stack import eventually
 
 
@@ -106,7 +106,7 @@ def test_looking_a_key_up_is_no_round_trip_of_every_request(http: FlaskClient, c
 
 
 @pytest.fixture
-def cli(near: Neighbours, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def cli(near: RunningNeighbours, client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for name, value in near.environ.items():
         monkeypatch.setenv(name, value)
     return lambda *words: CliRunner().invoke(keys_command, words)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import redis
 
-from stentor.local import Neighbours
-from stentor.local.servers.neighbours import neighbours
 from stentor.redis import keys
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.conftest import Measured, register_voice
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 from tests.support.speech.factories import TONE, ToneEngine, a_job
 from tests.support.stacks.stack import eventually
 from tests.support.work.device import Bench, speaking
@@ -41,7 +40,7 @@ def copied(storage: Storage) -> dict[str, bytes]:
     return {item["Key"]: storage.get(item["Key"]) for page in pages for item in page.get("Contents", [])}
 
 
-def put_back(near: Neighbours, data_dir: Path, snapshot: bytes, objects: dict[str, bytes]) -> None:
+def put_back(near: RunningNeighbours, data_dir: Path, snapshot: bytes, objects: dict[str, bytes]) -> None:
     """What was saved, in fresh servers that nobody uses yet."""
     near.stop("valkey")
     append_only = data_dir / "valkey" / "appendonlydir"
@@ -56,14 +55,14 @@ def put_back(near: Neighbours, data_dir: Path, snapshot: bytes, objects: dict[st
         storage.put(key, body, content_type="application/octet-stream")
 
 
-def settings_of(near: Neighbours) -> Settings:
+def settings_of(near: RunningNeighbours) -> Settings:
     return Settings.from_environ(
         {**near.environ, "STENTOR_HOST": "testhost", "STENTOR_DEFAULT_VOICE": TONE, "STENTOR_LEASE_S": "2"}
     )
 
 
 @contextlib.contextmanager
-def device(near: Neighbours) -> Iterator[Bench]:
+def device(near: RunningNeighbours) -> Iterator[Bench]:
     """A device on these servers, speaking; rows of bulks are fed to it."""
     settings = settings_of(near).model_copy(update={"merge_window_ms": 0})
     with contextlib.closing(connect(settings)) as client:

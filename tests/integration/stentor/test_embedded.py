@@ -22,14 +22,14 @@ import pytest
 import redis
 
 from stentor.errors import StorageUnavailable
-from stentor.local import Neighbours, runfile
+from stentor.local import runfile
 from stentor.local.directory import DataDir
 from stentor.local.errors import DataDirLocked, DataDirUnusable, PortTaken
-from stentor.local.servers.neighbours import neighbours
 from stentor.local.servers.ports import usable_port
 from stentor.local.supervision import leftovers
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 
 T = TypeVar("T")
 #: `stentor up` with a plain HTTP server in place of the rooms, which have their own tests.
@@ -65,7 +65,7 @@ def eventually(condition: Callable[[], T], timeout_s: float = 20) -> T:
     return seen
 
 
-def storage(near: Neighbours, **changes: str) -> Storage:
+def storage(near: RunningNeighbours, **changes: str) -> Storage:
     return Storage(Settings.from_environ({**near.environ, **changes}))
 
 
@@ -74,7 +74,7 @@ def listening(pid: int) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNeighbours]:
     with neighbours(tmp_path_factory.mktemp("near")) as started:
         storage(started).ensure_bucket()
         yield started
@@ -93,49 +93,49 @@ def stack(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(30)
 
 
-def test_both_listen_on_loopback_only(near: Neighbours) -> None:
+def test_both_listen_on_loopback_only(near: RunningNeighbours) -> None:
     assert {name: listening(pid) for name, pid in near.pids.items()} == {"valkey": {"127.0.0.1"}, "s3": {"127.0.0.1"}}
 
 
-def test_redis_refuses_a_wrong_password_and_none(near: Neighbours) -> None:
+def test_redis_refuses_a_wrong_password_and_none(near: RunningNeighbours) -> None:
     port = near.redis_url.rpartition(":")[2].removesuffix("/0")
     for url in (f"redis://:wrong@127.0.0.1:{port}/0", f"redis://127.0.0.1:{port}/0"):
         with contextlib.closing(redis.Redis.from_url(url)) as client, pytest.raises(redis.AuthenticationError):
             client.ping()
 
 
-def test_redis_writes_to_disk_before_it_answers_and_evicts_nothing(near: Neighbours) -> None:
+def test_redis_writes_to_disk_before_it_answers_and_evicts_nothing(near: RunningNeighbours) -> None:
     with contextlib.closing(redis.Redis.from_url(near.redis_url, decode_responses=True)) as client:
         told = client.config_get("appendonly", "appendfsync", "maxmemory-policy")
     assert told == {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
 
-def test_the_password_is_on_no_command_line(near: Neighbours) -> None:
+def test_the_password_is_on_no_command_line(near: RunningNeighbours) -> None:
     lines = [" ".join(psutil.Process(pid).cmdline()) for pid in near.pids.values()]
     secrets = (near.s3_secret_key, near.redis_url.split("@")[0].rpartition(":")[2])
     assert not any(secret in line for secret in secrets for line in lines)
 
 
-def test_s3_keeps_what_is_put(near: Neighbours) -> None:
+def test_s3_keeps_what_is_put(near: RunningNeighbours) -> None:
     store = storage(near)
     store.put("a/b", b"hello", content_type="text/plain")
     assert store.get("a/b") == b"hello"
 
 
-def test_s3_refuses_requests_without_a_signature(near: Neighbours) -> None:
+def test_s3_refuses_requests_without_a_signature(near: RunningNeighbours) -> None:
     storage(near).put("a/secret", b"hello", content_type="text/plain")
     for method, path in (("GET", "/"), ("GET", "/stentor/a/secret"), ("PUT", "/stentor/a/c"), ("DELETE", "/stentor")):
         assert httpx.request(method, near.s3_endpoint + path, trust_env=False).status_code == 403, (method, path)
 
 
-def test_s3_refuses_a_wrong_key(near: Neighbours) -> None:
+def test_s3_refuses_a_wrong_key(near: RunningNeighbours) -> None:
     wrong = {"STENTOR_S3_SECRET_KEY": "wrong", "STENTOR_S3_SECRET_KEY_FILE": ""}
     environ = {name: value for name, value in {**near.environ, **wrong}.items() if value}
     with pytest.raises(StorageUnavailable, match="SignatureDoesNotMatch"):
         Storage(Settings.from_environ(environ)).put("a/b", b"hello", content_type="text/plain")
 
 
-def test_the_servers_behind_s3_give_no_object_away(near: Neighbours) -> None:
+def test_the_servers_behind_s3_give_no_object_away(near: RunningNeighbours) -> None:
     storage(near).put("a/secret", b"hello", content_type="text/plain")
     refused = 0
     for connection in psutil.Process(near.pids["s3"]).net_connections("inet"):
@@ -147,7 +147,7 @@ def test_the_servers_behind_s3_give_no_object_away(near: Neighbours) -> None:
     assert refused >= 2
 
 
-def test_presigned_urls_need_no_key_and_work(near: Neighbours) -> None:
+def test_presigned_urls_need_no_key_and_work(near: RunningNeighbours) -> None:
     store = storage(near)
     store.put("a/b", b"hello", content_type="text/plain")
     answer = httpx.get(store.url("a/b", filename="b.txt", content_type="text/plain"), trust_env=False)
@@ -155,7 +155,7 @@ def test_presigned_urls_need_no_key_and_work(near: Neighbours) -> None:
     assert answer.headers["content-disposition"] == 'inline; filename="b.txt"'
 
 
-def test_a_stopped_server_refuses_and_a_started_one_has_its_data(near: Neighbours) -> None:
+def test_a_stopped_server_refuses_and_a_started_one_has_its_data(near: RunningNeighbours) -> None:
     with contextlib.closing(redis.Redis.from_url(near.redis_url, decode_responses=True)) as client:
         client.set("kept", "yes")
         near.stop("valkey")
@@ -165,7 +165,7 @@ def test_a_stopped_server_refuses_and_a_started_one_has_its_data(near: Neighbour
         assert client.get("kept") == "yes"
 
 
-def test_a_killed_server_comes_back_with_its_data(near: Neighbours) -> None:
+def test_a_killed_server_comes_back_with_its_data(near: RunningNeighbours) -> None:
     store = storage(near)
     store.put("a/kept", b"hello", content_type="text/plain")
     near.kill("s3")
@@ -184,7 +184,7 @@ def test_data_secrets_and_ports_are_found_again_at_the_next_start(tmp_path: Path
     assert (first.environ, first.redis_url, first.api_key) == (second.environ, second.redis_url, second.api_key)
 
 
-def test_nobody_else_can_read_the_secrets(near: Neighbours, tmp_path: Path) -> None:
+def test_nobody_else_can_read_the_secrets(near: RunningNeighbours, tmp_path: Path) -> None:
     root = Path(near.environ["STENTOR_REDIS_URL_FILE"]).parent.parent
     files = [root / "secrets.json", *(path for path in (root / "run").iterdir() if path.is_file())]
     assert {path.name: oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {
@@ -201,7 +201,7 @@ def test_leaving_the_block_leaves_no_process_and_no_socket(tmp_path: Path) -> No
     assert not list(Path("/tmp").glob(f"seaweedfs-*{port}.sock"))
 
 
-def test_two_stacks_run_side_by_side(near: Neighbours, tmp_path: Path) -> None:
+def test_two_stacks_run_side_by_side(near: RunningNeighbours, tmp_path: Path) -> None:
     with neighbours(tmp_path) as other:
         assert other.redis_url != near.redis_url
         storage(other).ensure_bucket()

@@ -16,13 +16,12 @@ import httpx
 
 from stentor.client import Client
 from stentor.client.types import JobJson
-from stentor.local import Neighbours
-from stentor.local.servers.neighbours import neighbours
 from stentor.local.servers.ports import usable_port
 from stentor.owners.access import KeyStore
 from stentor.redis.client import connect
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
+from tests.support.servers.neighbours import RunningNeighbours, neighbours
 
 #: The rooms, as the quickstart starts them.
 ROOMS = {
@@ -38,7 +37,7 @@ MORE_ROOMS = {"gpu": ("worker", "--device", "cuda:0")}
 class Rooms:
     """Four processes, their neighbours, and a client."""
 
-    def __init__(self, near: Neighbours, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, near: RunningNeighbours, folder: Path, environ: Mapping[str, str]) -> None:
         self.near = near
         self.port = usable_port(0, "127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
@@ -132,7 +131,7 @@ def _event(line: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def rooms_apart(data_dir: Path, log_dir: Path, **environ: str) -> Iterator[Rooms]:
-    """Neighbours that run and rooms that were not started yet, stopped at the end."""
+    """RunningNeighbours that run and rooms that were not started yet, stopped at the end."""
     with neighbours(data_dir) as near:
         made = Rooms(near, log_dir, environ)
         try:

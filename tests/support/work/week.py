@@ -15,6 +15,7 @@ from stentor.devices.overrides import NO_OVERRIDE, Override
 from stentor.devices.registry import DeviceStatus
 from stentor.jobs.job import PRIORITIES
 from stentor.jobs.lanes import Lane, LaneState
+from tests.support.work.windows import next_start
 
 WEEK_S = 7 * 86_400
 #: How long a device's process takes to end and come again without a model, in seconds.
@@ -186,7 +187,7 @@ class World:
 
     def _next_tick(self) -> float:
         moving = any(device.state == "starting" for device in self.devices)
-        end, start = self.rules.windows.end_of(self.now), self.rules.windows.next_start(self.now)
+        end, start = self.rules.windows.end_of(self.now), next_start(self.rules.windows, self.now)
         soon = [self.now + (SHORT_TICK_S if moving else self.random.choice(TICKS_S))]
         # Real ticks are a second apart, and miss no window and no time to load.
         soon += [time for time in (start, end, end and end - self.rules.prewarm_s) if time and time > self.now]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stentor.devices.windows import Windows
 from stentor.errors import SettingInvalid
 from stentor.settings import Settings
+from tests.support.work.windows import next_start
 
 DAY_S = 86_400
 DAYS = "Use Mon, Tue, Wed, Thu, Fri, Sat, Sun, a range such as `Mon-Fri`, or a list with `,`."
@@ -34,7 +35,7 @@ def shown(moment: float | None) -> str | None:
 def spells(text: str, since: str, until: str) -> list[tuple[str, str]]:
     """All windows that begin in a span of time: when they begin and end, in UTC, without the year."""
     windows, now, found = Windows.parse(text), utc(since), []
-    while (start := windows.next_start(now)) is not None and start < utc(until):
+    while (start := next_start(windows, now)) is not None and start < utc(until):
         found.append((str(shown(start))[5:], str(shown(windows.end_of(start)))[5:]))
         now = start
     return found
@@ -46,7 +47,7 @@ def spells(text: str, since: str, until: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("text", [None, "", " ", ";"])
 def test_nothing_written_is_no_window(text: str | None) -> None:
     windows = Windows.parse(text)
-    assert (windows.spans, windows.end_of(utc("2026-11-25 03:00")), windows.next_start(0.0)) == ((), None, None)
+    assert (windows.spans, windows.end_of(utc("2026-11-25 03:00")), next_start(windows, 0.0)) == ((), None, None)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_bad_window_stops_the_start_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "now", "end", "next_start"),
+    ("text", "now", "end", "start"),
     [
         # Shanghai is 8 hours ahead of UTC, all year.
         ("02:00-05:00 Asia/Shanghai", "2026-11-25 17:59", None, "2026-11-25 18:00"),
@@ -168,9 +169,9 @@ def test_a_bad_window_stops_the_start_by_name() -> None:
         ("00:00-12:00; 14:00-02:00 Europe/Berlin", "2026-06-01 12:00", "2026-10-25 12:00", "2026-10-25 13:00"),
     ],
 )
-def test_windows_begin_and_end(text: str, now: str, end: str | None, next_start: str | None) -> None:
+def test_windows_begin_and_end(text: str, now: str, end: str | None, start: str | None) -> None:
     windows = Windows.parse(text)
-    assert (shown(windows.end_of(utc(now))), shown(windows.next_start(utc(now)))) == (end, next_start)
+    assert (shown(windows.end_of(utc(now))), shown(next_start(windows, utc(now)))) == (end, start)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_a_window_lasts_until_its_end_and_is_over_then(
 ) -> None:
     windows = Windows.parse("; ".join(text for text, _, _, _ in several))
     now = utc("2026-01-01 00:00") + minute * 60
-    end, start = windows.end_of(now), windows.next_start(now)
+    end, start = windows.end_of(now), next_start(windows, now)
     if end is None:
         assert start is not None
         assert windows.end_of(start - 1) is None

@@ -14,11 +14,11 @@ from stentor.bulks.bulk import Bulk, BulkState
 from stentor.bulks.store import BulkStore
 from stentor.jobs.job import JobState, Outcome
 from stentor.jobs.lanes import Lane
-from stentor.local import Neighbours
 from stentor.redis import keys
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage, audio_key
 from stentor.voices.recording import Recording, upload_key
+from tests.support.servers.neighbours import RunningNeighbours
 from tests.support.speech.factories import a_job
 from tests.support.work.device import Bench
 from tests.support.work.sweeping import a_round
@@ -224,7 +224,9 @@ def test_a_sweeper_that_was_overtaken_removes_nothing(client: redis.Redis, apart
     assert names(bucket) == before
 
 
-def test_a_storage_that_is_away_ends_this_sweep_only(client: redis.Redis, near: Neighbours, apart: Settings) -> None:
+def test_a_storage_that_is_away_ends_this_sweep_only(
+    client: redis.Redis, near: RunningNeighbours, apart: Settings
+) -> None:
     nowhere = Storage(apart.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
     objects_swept(client, apart, nowhere, later_s=9 * DAY_S)
     missing = Storage(apart.model_copy(update={"s3_bucket": "there-is-no-such-bucket"}))
