@@ -74,9 +74,9 @@ class Gpus:
             return "the GPU does not answer"
         if gpu in self._refused:
             return self._refused[gpu]
-        return self._why_sliced(self._nvml, gpu)
+        return self._slice_reason(self._nvml, gpu)
 
-    def _why_sliced(self, nvml: Nvml, gpu: str) -> str | None:
+    def _slice_reason(self, nvml: Nvml, gpu: str) -> str | None:
         try:
             return "the GPU is divided into slices (MIG), which share its clocks" if nvml.in_slices(gpu) else None
         except GpuLost as exc:

@@ -81,7 +81,7 @@ def orders(
         )
 
 
-def rings_needed(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], waiting: Mapping[str, Waiting]) -> int:
+def ring_count(wants: Mapping[str, Want], statuses: Sequence[DeviceStatus], waiting: Mapping[str, Waiting]) -> int:
     """How many unloaded devices should hear the doorbell: they should load a model and can speak waiting texts.
 
     Not more than texts wait, less the devices that load already. A text is claimed only after its model is loaded, so
@@ -120,7 +120,7 @@ class Orders:
         live = [status for status in statuses if status.state in LIVE]
         ended = self._hold_back(plan, token)
         self._send(orders(plan.wants, live, waiting=waiting), token)
-        self._ring(len(live) if ended else rings_needed(plan.wants, live, plan.waiting))
+        self._ring(len(live) if ended else ring_count(plan.wants, live, plan.waiting))
         self._ring_again(plan.waiting, live)
         self._show(plan.wants, now)
 

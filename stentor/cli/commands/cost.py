@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from stentor.cli import day_picture, exit_codes, output
-from stentor.cli.commands.keys import PastDay
 from stentor.cli.finding import open_client
+from stentor.cli.time_types import PastDay
 from stentor.owners.usage import today
 
 #: Savings: the name in the API -> the name for people.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,26 +9,9 @@ import click
 
 from stentor.cli import output
 from stentor.cli.finding import open_client
+from stentor.cli.time_types import UNITS_S, DurationType
 
-#: Unit of a duration -> seconds.
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 COLUMNS = ("id", "state", "model", "clocks", "override", "loaded", "spoke", "gpu", "reason")
-
-
-class DurationType(click.ParamType[float]):
-    """A duration such as ``30s``, ``10m``, ``2h`` or ``1d``, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The duration in seconds."""
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", str(value))
-        if not found or float(found[1]) == 0:
-            self.fail(f"Not a duration: {value!r}. Use a number and a unit, such as 30s, 10m, 2h or 1d.", param, ctx)
-        return float(found[1]) * UNITS_S[found[2]]
-
 
 _for = click.option(
     "--for",

@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 import click
 import redis
 
 from stentor.cli import exit_codes, output
 from stentor.cli.finding import find_settings
-from stentor.days import USAGE_KEPT_DAYS
+from stentor.cli.time_types import FutureTime, PastDay
 from stentor.owners.access import READ, SCOPES, SUBMIT, VOICES, ApiKey, KeyStore, Limits
 from stentor.owners.usage import Usage, UsageStore, today
 from stentor.redis import client as redis_client
@@ -21,9 +21,6 @@ from stentor.settings import RATE
 
 #: Scopes of a new key: everything for clients, but no orders to devices.
 DEFAULT_SCOPES = (SUBMIT, READ, VOICES)
-#: A duration such as 12h or 30d, and the hours in each unit.
-_SPAN = re.compile(r"([1-9]\d{0,5})([hd])")
-_HOURS = {"h": 1, "d": 24}
 
 
 class Rate(click.ParamType[str]):
@@ -38,55 +35,6 @@ class Rate(click.ParamType[str]):
                 f"Not a rate: {value!r}. Use a number per second, minute, hour or day, such as 600/minute.", param, ctx
             )
         return value
-
-
-class FutureTime(click.ParamType[datetime]):
-    """A time in the future: a duration from now, or the beginning of a day."""
-
-    name = "when"
-
-    def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The time in UTC."""
-        if isinstance(value, datetime):
-            return value
-        now = datetime.now(UTC).replace(microsecond=0)
-        when = now + span if (span := _span(value)) else _day_begin(value)
-        if when is None:
-            self.fail(
-                f"Not a time: {value!r}. Use a duration such as 12h or 30d, or a date such as 2026-12-31.", param, ctx
-            )
-        if when <= now:
-            self.fail(f"{value} is in the past. Use a time in the future.", param, ctx)
-        return when
-
-
-class PastDay(click.ParamType[date]):
-    """A day in the past: a duration ago, or a date."""
-
-    name = "when"
-
-    def convert(self, value: str | date, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """The day in UTC, not before the oldest day of usage that is kept."""
-        if isinstance(value, date):
-            return value
-        day = today() - span if (span := _span(value)) else _day_begin(value)
-        if day is None:
-            self.fail(f"Not a day: {value!r}. Use a duration such as 7d, or a date such as 2026-11-01.", param, ctx)
-        found = day.date() if isinstance(day, datetime) else day
-        return min(max(found, today() - timedelta(days=USAGE_KEPT_DAYS - 1)), today())
-
-
-def _span(value: str) -> timedelta | None:
-    found = _SPAN.fullmatch(value)
-    return timedelta(hours=int(found[1]) * _HOURS[found[2]]) if found else None
-
-
-def _day_begin(value: str) -> datetime | None:
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-        return None
-    with contextlib.suppress(ValueError):
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    return None
 
 
 @click.group()

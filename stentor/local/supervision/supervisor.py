@@ -100,7 +100,7 @@ class Supervisor:
             if self._stop_requested():
                 raise Interrupted
             if time.monotonic() > deadline:
-                raise _process_failed(late[0], f"{late[0].spec.name} was not ready within {timeout_s:.0f} s")
+                raise _start_failure(late[0], f"{late[0].spec.name} was not ready within {timeout_s:.0f} s")
             time.sleep(CHECK_EVERY_S)
 
     def watch(self, on_ready: Callable[[], object]) -> None:
@@ -154,7 +154,7 @@ class Supervisor:
         decision = restarts.after_death(history, now_s=now_s)
         entry.fast_deaths = decision.fast_deaths
         if isinstance(decision, restarts.GiveUp):
-            raise _process_failed(
+            raise _start_failure(
                 entry, f"{entry.spec.name} died {decision.fast_deaths} times in a row, most recently with {how}"
             )
         entry.restart_at_s = decision.at_s
@@ -212,7 +212,7 @@ class Supervisor:
             process.send(number)
 
 
-def _process_failed(entry: _Entry, what: str) -> ProcessFailed:
+def _start_failure(entry: _Entry, what: str) -> ProcessFailed:
     lines = tail(entry.spec.log)
     return ProcessFailed(
         f"{what}. The end of {entry.spec.log}:\n{lines}" if lines else f"{what}. See {entry.spec.log}."

@@ -11,7 +11,8 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from stentor.cli.commands.devices import COLUMNS, DurationType, _row
+from stentor.cli.commands.devices import COLUMNS, _row
+from stentor.cli.time_types import DurationType
 from stentor.devices.overrides import OverrideStore
 from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
 from stentor.doorbell import device_queue

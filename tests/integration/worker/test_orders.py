@@ -11,7 +11,7 @@ import redis
 
 from scheduler.leading import Leader
 from scheduler.plan import Plan, Want
-from scheduler.residency.orders import Orders, rings_needed
+from scheduler.residency.orders import Orders, ring_count
 from scheduler.waiting import claimable
 from stentor.devices.overrides import RESIDENT
 from stentor.devices.registry import DeviceRegistry, DeviceState, DeviceStatus
@@ -187,14 +187,14 @@ def test_no_more_devices_are_woken_than_texts_wait_and_those_that_load_already_c
     plan = a_plan(RESIDENT, *names, lanes=[waiting("interactive")])  # three texts
     asleep = [a_status(name, state=DeviceState.UNLOADED) for name in names]
     loading = [a_status(name, state=DeviceState.UNLOADED, loading_at=NOW) for name in names[:2]]
-    assert rings_needed(plan.wants, asleep, plan.waiting) == 3
-    assert rings_needed(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
+    assert ring_count(plan.wants, asleep, plan.waiting) == 3
+    assert ring_count(plan.wants, [*loading, *asleep[2:]], plan.waiting) == 1
     assert (
-        rings_needed(plan.wants, [*loading, a_status(names[2], state=DeviceState.BUSY, loading_at=NOW)], plan.waiting)
+        ring_count(plan.wants, [*loading, a_status(names[2], state=DeviceState.BUSY, loading_at=NOW)], plan.waiting)
         == 0
     )
-    assert rings_needed(plan.wants, asleep[:2], plan.waiting) == 2
-    assert rings_needed(plan.wants, asleep, {}) == 0
+    assert ring_count(plan.wants, asleep[:2], plan.waiting) == 2
+    assert ring_count(plan.wants, asleep, {}) == 0
 
 
 def test_orders_that_could_not_be_sent_are_sent_by_the_next_tick(
