@@ -31,11 +31,12 @@ lint-deploy: install
 	cd compose/prometheus && promtool check config prometheus.yml && promtool check rules alerts.yml && promtool test rules alerts_test.yml
 	cd compose && npm ci --silent && node_modules/.bin/dclint --max-warnings 0 compose*.yaml
 
-# Unit and integration tests run in two processes. Each end-to-end test needs the machine for itself.
-test: SELECTED := -m "not slow"
+# Tests run in two processes. Those that measure time then run alone.
+test: SELECTED := not slow and
 test test-all: install
-	$(BIN)/pytest $(SELECTED) --numprocesses=2 --dist=loadfile tests/unit tests/integration
-	$(BIN)/pytest $(SELECTED) tests/e2e
+	$(BIN)/pytest -m "$(SELECTED) not alone" --numprocesses=2 --dist=loadfile tests/unit tests/integration
+	$(BIN)/pytest -m "$(SELECTED) not alone" --numprocesses=2 --dist=loadfile tests/e2e
+	$(BIN)/pytest -m "$(SELECTED) alone" tests/e2e
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m tests.bench $(BENCH)

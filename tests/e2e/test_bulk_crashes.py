@@ -92,7 +92,7 @@ def kill_whole(rooms: Rooms, name: str) -> None:
 @pytest.mark.parametrize(
     ("killed", "rows"),
     [
-        (("io", "device"), 600),
+        (("io", "device"), 400),
         pytest.param(("io", "device", "api", "scheduler", "io", "valkey", "s3"), 2400, marks=pytest.mark.slow),
     ],
     ids=["workers", "everything"],

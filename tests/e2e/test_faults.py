@@ -62,6 +62,7 @@ def wait_until_spoken(victim: Stack, ids: list[str], count: int) -> None:
     eventually(lambda: sum(outcomes(victim, ids).values()) >= count, 60)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_device_in_the_middle_of_a_batch(victim: Stack) -> None:
     ids = submitted(victim)
     wait_until_spoken(victim, ids, 1)
@@ -159,6 +160,7 @@ def test_unloading_ends_the_devices_process_and_the_next_text_loads_the_model_ag
     device_pid(victim)
 
 
+@pytest.mark.slow
 def test_a_killed_stack_finds_its_data_at_the_next_start_and_speaks_what_waited(programs: None, tmp_path: Path) -> None:
     first = Stack(tmp_path, {})
     (done,) = first.speak([{"text": "This was spoken before."}])
@@ -177,6 +179,7 @@ def test_a_killed_stack_finds_its_data_at_the_next_start_and_speaks_what_waited(
             assert len(client.audio(done["id"])) > 10_000
 
 
+@pytest.mark.slow
 def test_sigterm_stops_everything_in_order_and_leaves_no_process(programs: None, tmp_path: Path) -> None:
     running = Stack(tmp_path, {})
     pids = list(running.run.processes.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import threading
@@ -20,10 +19,12 @@ from tests.conftest import register_voice
 from tests.support.stacks.rooms import Rooms, rooms_apart
 from tests.support.stacks.stack import eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 
-#: How long each load lasts; the probes beside it, and the longest that one may take, in seconds.
-LOAD_S, PROBE_EVERY_S, PROBE_S = float(os.environ.get("STENTOR_TEST_LOAD_S", "30")), 0.2, 1.0
+#: How often the API is probed during a load, and the longest that a probe may take.
+PROBE_EVERY_S, PROBE_S = 0.2, 1.0
+#: How long each load lasts.
+loads = pytest.mark.parametrize("load_s", [5.0, pytest.param(30.0, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +70,13 @@ class Connections:
             connection.close()
 
 
-def probes_beside(api: Rooms, load: Callable[[], None]) -> list[float]:
+def probes_beside(api: Rooms, load: Callable[[], None], load_s: float) -> list[float]:
     """How long probes and submissions take while ``load`` is called again and again."""
     over = threading.Event()
     thread = threading.Thread(target=lambda: _repeat(load, over))
     thread.start()
     try:
-        return _probe(api, time.monotonic() + LOAD_S)
+        return _probe(api, time.monotonic() + load_s)
     finally:
         over.set()
         thread.join()
@@ -102,32 +103,36 @@ def _submit(api: Rooms) -> httpx.Response:
     return api.http("POST", "/v1/jobs", json={"text": f"Parcel {time.time_ns()} is here."})
 
 
-def test_slow_heads_without_a_key_delay_nobody(api: Rooms) -> None:
+@loads
+def test_slow_heads_without_a_key_delay_nobody(api: Rooms, load_s: float) -> None:
     with contextlib.closing(Connections(api, 400, b"POST /v1/jobs HTTP/1.1\r\nHost: api\r\nX-Slow: ")) as slow:
-        assert max(probes_beside(api, lambda: slow.drip(b"a"))) < PROBE_S
+        assert max(probes_beside(api, lambda: slow.drip(b"a"), load_s)) < PROBE_S
 
 
-def test_slow_bodies_with_a_key_delay_nobody(api: Rooms) -> None:
+@loads
+def test_slow_bodies_with_a_key_delay_nobody(api: Rooms, load_s: float) -> None:
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {api.key}\r\n"
         "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
     )
     with contextlib.closing(Connections(api, 400, head.encode())) as slow:
-        assert max(probes_beside(api, lambda: slow.drip(b" "))) < PROBE_S
+        assert max(probes_beside(api, lambda: slow.drip(b" "), load_s)) < PROBE_S
 
 
-def test_silent_connections_delay_nobody(api: Rooms) -> None:
+@loads
+def test_silent_connections_delay_nobody(api: Rooms, load_s: float) -> None:
     with contextlib.closing(Connections(api, 2000, b"")):
-        assert max(probes_beside(api, lambda: None)) < PROBE_S
+        assert max(probes_beside(api, lambda: None, load_s)) < PROBE_S
 
 
-def test_waits_of_one_key_delay_nobody_and_end_when_their_clients_leave(api: Rooms) -> None:
+@loads
+def test_waits_of_one_key_delay_nobody_and_end_when_their_clients_leave(api: Rooms, load_s: float) -> None:
     with contextlib.closing(connect(api.settings)) as client:
         reader = KeyStore(client).create(owner="acme", name="reader", scopes=[READ])
     job_id = _submit(api).json()["id"]
     head = f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {reader}\r\n\r\n"
     with contextlib.closing(Connections(api, 200, head.encode())):
-        assert max(probes_beside(api, lambda: None)) < PROBE_S
+        assert max(probes_beside(api, lambda: None, load_s)) < PROBE_S
         assert _in_flight(api) > 10
     eventually(lambda: _in_flight(api) <= 1, timeout_s=5)
     assert not api.errors("api")

@@ -14,6 +14,8 @@ from tests.support.stacks.stack import Stack
 ROOT = Path(__file__).parents[2]
 HOWTO = ROOT / "docs" / "howto"
 PAGES = sorted(HOWTO.glob("*.md"))
+#: Pages whose commands take longer than half a minute.
+SLOW = ("load-test",)
 
 
 def blocks(page: Path) -> list[str]:
@@ -28,7 +30,10 @@ def test_every_page_has_commands() -> None:
     assert [page for page in silent if "```console\n" not in (HOWTO / page).read_text(encoding="utf-8")] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem) for page in PAGES],
+)
 def test_the_commands_of_a_page_do_what_they_say(up: Stack, page: Path, tmp_path: Path) -> None:
     environ = {
         **up.environ,

@@ -36,6 +36,7 @@ def rooms(trio: Trio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room
         yield made
 
 
+@pytest.mark.slow
 def test_a_master_that_is_killed_under_a_backlog_costs_no_text(trio: Trio, rooms: Rooms, measured: Measured) -> None:
     texts = [f"Parcel number {number} is ready at the counter." for number in range(TEXTS)]
     voice = "simulated-l4"

@@ -158,6 +158,7 @@ def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms,
             assert percentile(delays, 0.99) < P99_S
 
 
+@pytest.mark.slow
 def test_an_only_io_worker_that_is_killed_and_comes_back_loses_nothing(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)

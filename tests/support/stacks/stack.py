@@ -138,9 +138,10 @@ def _environ(data_dir: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def stack(data_dir: Path, **environ: str) -> Iterator[Stack]:
-    """A stack that is stopped at the end."""
+    """A stack that is stopped at the end, and then ends with 0."""
     running = Stack(data_dir, environ)
     try:
         yield running
     finally:
         running.stop()
+    assert running.exit_code == 0

@@ -7,6 +7,7 @@ import datetime
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,7 @@ def wish(world: World, wanted: Sequence[Override]) -> None:
         world.at(begins, lambda expiring=expiring: setattr(world.devices[0], "override", expiring))  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     week=st.sampled_from(WEEKS),

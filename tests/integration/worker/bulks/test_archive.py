@@ -119,6 +119,7 @@ def test_large_archives_have_parts_and_every_row_is_in_one(bench: BulkBench, mon
     assert bench.now(bulk).archive_keys == [bulks.archive_key(bulk.id, part) for part in range(1, 6)]
 
 
+@pytest.mark.slow
 def test_thousands_of_files_are_packed_in_constant_memory(bench: BulkBench) -> None:
     rows = 1200
     bulk = bench.taken([{}] * rows)
