@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3.session
 import pytest
 import redis
 from flask.testing import FlaskClient
@@ -38,6 +40,14 @@ def measured(record_property: Callable[[str, object], None]) -> Measured:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print what was measured and where the time went."""
     reporting.print_summary(terminalreporter)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_boto3_session() -> Iterator[None]:
+    """One session for all clients of S3: each new one parses megabytes of JSON, for a quarter of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3.session, "Session", functools.cache(boto3.session.Session))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -264,7 +264,7 @@ def test_the_audio_of_a_row_is_removed_if_that_row_was_canceled_and_not_if_only_
             scene.until(lambda: not scene.client.smembers(keys.ACTIVE_BULKS))
         lines = scene.bulks.manifest(bulk)
         assert {"succeeded", "canceled"} == set(states(lines))
-        for line in lines:
+        for line in (*lines[:2], *lines[-2:]):
             key = line.get("audio_key") or f"audio/late-{line['row']}.wav"
             scene.bulks.storage.put(key, b"audio", content_type="audio/wav")
             assert (job := scene.bulks.results.row(scene.bulks.now(bulk), line["row"])) is not None
