@@ -62,7 +62,7 @@ def _solve(gram: Matrix, wanted: Sequence[float]) -> list[float] | None:
 
 
 def _eliminate(gram: Matrix, wanted: Sequence[float]) -> tuple[list[tuple[int, list[float], float]], list[float]]:
-    """Gauss's steps as (pivot, row, value), the largest diagonal first, and what is wanted of the rows left over.
+    """Gauss's steps as (pivot, row, value), the largest diagonal first, and what the remaining rows need.
 
     Rows are left over that depend on the others.
     """

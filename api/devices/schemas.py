@@ -17,13 +17,13 @@ from stentor.speech import OneOf
 
 
 class OverrideOut(BaseModel):
-    """What a person wants of a device, whatever the policy says."""
+    """What a person ordered for a device. It overrides the policy."""
 
     residency: Literal["auto", "resident", "unloaded"]
     clocks: Literal["auto", "low", "normal"]
-    by: str = Field(description="The name of the API key that asked for it.")
+    by: str = Field(description="The name of the API key that ordered it.")
     at: datetime
-    expires_at: datetime | None = Field(description="When it ends by itself; null for never.")
+    expires_at: datetime | None = Field(description="When the order expires; null for never.")
 
     @classmethod
     def of(cls, override: Override) -> OverrideOut:
@@ -36,7 +36,7 @@ _TIMES = ("started_at", "seen_at", "loaded_at", "spoke_at")
 
 
 class DeviceOut(BaseModel):
-    """What a device reported last, and what is wanted of it."""
+    """The last report of a device, and what people and the policy ordered for it."""
 
     id: str
     pid: int
@@ -45,15 +45,15 @@ class DeviceOut(BaseModel):
     models: list[str]
     started_at: datetime
     seen_at: datetime
-    loaded_at: datetime | None = Field(description="When the resident model came; null without one.")
-    load_s: float | None = Field(description="How long that took.")
-    spoke_at: datetime | None = Field(description="When this process spoke last.")
-    gpu: str | None = Field(description="The GPU's UUID, as NVML tells it.")
-    node: str | None = Field(description="The machine that it is on, where `STENTOR_NODE` tells.")
-    clocks: str | None = Field(description="`low`, `normal` or `unavailable`; null while no scheduler tells.")
+    loaded_at: datetime | None = Field(description="When the resident model was loaded; null without a model.")
+    load_s: float | None = Field(description="How long loading took, in seconds.")
+    spoke_at: datetime | None = Field(description="When this process last spoke.")
+    gpu: str | None = Field(description="The GPU's UUID, from NVML.")
+    node: str | None = Field(description="The machine that the device is on, if `STENTOR_NODE` is set.")
+    clocks: str | None = Field(description="`low`, `normal` or `unavailable`; null while no scheduler reports.")
     override: OverrideOut | None
-    reason: str | None = Field(description="Why the policy wants its model to stay or to leave.")
-    clocks_reason: str | None = Field(description="Why its clocks are as they are, or are to be.")
+    reason: str | None = Field(description="Why the policy keeps the model on the device or unloads it.")
+    clocks_reason: str | None = Field(description="Why the clocks are low or normal, or will be.")
     error: str | None
     batches: int
     audio_s: float
@@ -100,7 +100,7 @@ class DeviceWish(BaseModel):
         gt=0,
         le=10 * 365 * 86_400,
         allow_inf_nan=False,
-        description="In seconds; null for as long as nobody says otherwise.",
+        description="How long the order holds, in seconds; null until the next order.",
     )
 
 

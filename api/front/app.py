@@ -98,7 +98,7 @@ def _declared(headers: Mapping[bytes, bytes]) -> int | None:
 
 
 async def _refuse(send: Send, error: StentorError) -> None:
-    """Answer without Flask, and end the connection: nobody knows where the next request would begin."""
+    """Answer without Flask, and close the connection: the start of the next request is unknown."""
     body = json.dumps(problem_body(error.status, error.code, error.detail, retryable=error.retryable)).encode()
     headers = [
         (b"content-type", CONTENT_TYPE.encode()),

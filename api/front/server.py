@@ -93,9 +93,9 @@ def _create_front(threads: int) -> Any:
 
 
 def _import_once() -> None:
-    """Do what takes most of a start once, before there are processes, and not in each; they share the memory, too.
+    """Import once, before the processes are forked: it takes most of a start, and they share the memory.
 
-    Nothing of it is garbage, so nobody looks: https://docs.python.org/3/library/gc.html#gc.freeze.
+    None of it is garbage, so the collector skips it: https://docs.python.org/3/library/gc.html#gc.freeze.
     """
     gc.disable()
     from celery import Celery  # noqa: F401, PLC0415 - `celery` alone imports next to nothing

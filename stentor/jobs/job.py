@@ -68,7 +68,7 @@ class Job:
     priority: Priority = Priority.STANDARD
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float = dataclasses.field(default_factory=time.time)
-    #: Where the outcome is told, beside the owner's endpoints.
+    #: URL that is notified of the outcome, in addition to the owner's endpoints.
     webhook_url: str | None = None
     #: The uploaded voice that it speaks with, by its id, and where that lies in S3.
     recording: str | None = None
