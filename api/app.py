@@ -6,11 +6,10 @@ import importlib.metadata
 import os
 from typing import Any
 
-from flask import Request, Response, redirect
+from flask import Response, redirect
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from flask_openapi3_scalar.plugins import RegisterPlugin
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from api import health
 from api.bulks import files as bulk_files
@@ -18,16 +17,18 @@ from api.bulks import routes as bulks
 from api.cost import routes as cost
 from api.cost import usage
 from api.devices import routes as devices
-from api.http import idempotency, limits, metrics, openapi, problems, waits
+from api.http import answers, idempotency, limits, metrics, openapi, problems
+from api.http.json_request import JsonRequest
 from api.jobs import routes as jobs
 from api.openai import errors as openai_errors
 from api.openai import routes as openai
 from api.services import Services
 from api.voices import routes as voices
+from api.waiting import waits
 from api.webhooks import routes as webhooks
 from api.webhooks import secret as webhook_secret
 from stentor import log
-from stentor.errors import ContentTypeUnsupported, FieldInvalid, JsonInvalid, RedisUnavailable
+from stentor.errors import RedisUnavailable
 from stentor.settings import Settings
 
 #: The page at `/docs` without anything that calls other servers: fonts, telemetry, chats, cloud clients.
@@ -49,32 +50,6 @@ PAGE_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; fra
 
 #: Threads of a process where nothing else is said.
 DEFAULT_THREADS = 64
-
-
-class JsonRequest(Request):
-    """A request whose body must be a JSON object, even where Flask would ignore an invalid one."""
-
-    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
-        """The body as an object.
-
-        Raises:
-            ContentTypeUnsupported, JsonInvalid, FieldInvalid: the body is not a JSON object.
-        """
-        if self.endpoint in BODY_OPTIONAL and not self.mimetype and not self.get_data(cache=cache):
-            return {}
-        if not self.is_json:
-            raise ContentTypeUnsupported(
-                f"The content type is {self.mimetype or 'missing'}. This endpoint accepts application/json."
-            )
-        try:
-            body = self.json_module.loads(self.get_data(cache=cache))
-        except RequestEntityTooLarge:
-            raise
-        except (ValueError, RecursionError) as exc:
-            raise JsonInvalid(f"The body is not JSON: {exc}.") from exc
-        if not isinstance(body, dict):
-            raise FieldInvalid(f"The body is a JSON {type(body).__name__}. Send a JSON object.")
-        return body
 
 
 def create_app(settings: Settings | None = None, *, threads: int = DEFAULT_THREADS) -> OpenAPI:
@@ -105,6 +80,7 @@ def create_app(settings: Settings | None = None, *, threads: int = DEFAULT_THREA
         app.register_api(room.blueprint)
     idempotency.install(app)
     waits.install(app)
+    answers.install(app)
     _add_docs(app, settings)
     return app
 

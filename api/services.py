@@ -9,9 +9,9 @@ from flask import current_app
 
 from api.http.idempotency_records import IdempotencyStore
 from api.http.key_memory import KeyMemory
-from api.http.outcomes import Outcomes
 from api.http.rate_counter import RateCounter
-from api.http.wait_slots import WaitSlots
+from api.waiting.outcomes import Outcomes
+from api.waiting.slots import WaitSlots
 from stentor.bill import BillStore
 from stentor.bulks.manifest import Results
 from stentor.bulks.store import BulkStore

@@ -27,8 +27,8 @@ from api.http.auth import authorize, key, owner
 from api.http.idempotency import new_id
 from api.http.limits import limits_of
 from api.http.uploads import expect_file
-from api.http.waits import wait_for
 from api.services import services
+from api.waiting.waits import wait_for
 from stentor import log
 from stentor.bulks.bulk import VERSION, Bulk, BulkState, source_key
 from stentor.doorbell import CHECK_BULK

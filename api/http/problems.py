@@ -15,6 +15,8 @@ from stentor import errors, log
 _log = log.get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+#: Maximum number of wrong fields in a problem; beside more of them stands their number.
+MAX_FIELDS = 100
 
 #: Pydantic's name for a text with a lone surrogate.
 _PYDANTIC_CODES = {"string_unicode": errors.TextInvalid.code}
@@ -57,7 +59,9 @@ def problem(
     """An RFC 9457 problem with ``code``, ``retryable``, the wrong fields and the members in ``more``."""
     body = problem_body(status, code, detail, retryable=retryable)
     if fields:
-        body["errors"] = list(fields)
+        body["errors"] = list(fields[:MAX_FIELDS])
+        if len(fields) > MAX_FIELDS:
+            body["error_count"] = len(fields)
     body.update(more or {})
     response = make_response(json.dumps(body), status)
     response.content_type = CONTENT_TYPE
@@ -88,14 +92,21 @@ def invalid(exc: pydantic.ValidationError) -> Invalid:
 def _field(error: Any) -> dict[str, str]:
     # "one" and "many" are tags of a union, not part of the request.
     place = [str(part) for part in error["loc"] if str(part) not in {"one", "many"}]
-    seen = repr(error["input"])
-    seen = f"{seen[:60]}..." if len(seen) > 60 else seen
+    seen = _excerpt(error["input"])
     given = "" if error["type"] in {"missing", "string_unicode"} else f", not {seen}"
     return {
         "field": ".".join(place) or "body",
         "code": _PYDANTIC_CODES.get(error["type"], errors.FieldInvalid.code),
         "detail": f"{error['msg']}{given}".encode("utf-8", "backslashreplace").decode(),
     }
+
+
+def _excerpt(value: Any) -> str:
+    """The start of a value. ``repr`` of a whole body takes seconds."""
+    if isinstance(value, dict | list):
+        return f"{type(value).__name__} of {len(value)}"
+    seen = repr(value[:80]) if isinstance(value, str) else repr(value)
+    return f"{seen[:60]}..." if len(seen) > 60 else seen
 
 
 def _from_stentor_error(error: errors.StentorError) -> Response:
@@ -136,6 +147,11 @@ def _from_http_exception(error: HTTPException) -> Response:
 
 def _too_large() -> str:
     seen = f"{request.content_length} bytes" if request.content_length else "too many bytes"
+    if (request.content_length or 0) <= (request.max_content_length or 0):
+        return (
+            f"The form has too many parts, or fields that are too long. At most {request.max_form_parts} parts and "
+            f"{request.max_form_memory_size} bytes in fields without a file are allowed."
+        )
     return f"The body has {seen}. At most {request.max_content_length} bytes are allowed."
 
 

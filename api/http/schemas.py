@@ -39,7 +39,8 @@ class ProblemOut(BaseModel):
     detail: str
     code: str
     retryable: bool
-    errors: list[FieldErrorOut | RowErrorOut] | None = None
+    errors: list[FieldErrorOut | RowErrorOut] | None = Field(None, description="At most the first 100.")
+    error_count: int | None = Field(None, description="Number of errors, if there are more than in `errors`.")
     bulk_id: str | None = Field(None, description="Of a file that was refused.")
     errors_url: str | None = Field(None, description="All errors of that file.")
     error_counts: dict[str, int] | None = Field(None, description="How often the file has which error.")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, redirect, url_for
+from flask import Response, redirect, request, url_for
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models.tag import Tag
 
 from api.http.auth import authorize, key, owner
 from api.http.limits import limits_of
-from api.http.waits import wait_for
 from api.jobs import rows
 from api.jobs.rows import find_job
 from api.jobs.schemas import (
@@ -24,8 +23,9 @@ from api.jobs.schemas import (
     SubmitRequest,
     SubmittedOut,
 )
-from api.jobs.submission import jobs_from
+from api.jobs.submission import check_count, jobs_from
 from api.services import services
+from api.waiting.waits import wait_for
 from stentor import log
 from stentor.errors import AudioNotFound, AudioNotReady, RedisUnavailable
 from stentor.formats import FORMATS
@@ -37,6 +37,18 @@ blueprint = APIBlueprint(
     "jobs", __name__, url_prefix="/v1/jobs", abp_tags=[Tag(name="jobs")], abp_security=[{"key": []}]
 )
 blueprint.before_request(authorize())
+
+
+@blueprint.before_request
+def count_jobs() -> None:
+    """Refuse a request with too many jobs before each of them is checked.
+
+    Raises:
+        TooManyJobs: there are more than one request may have.
+    """
+    if request.endpoint == "jobs.submit_jobs":
+        jobs = request.get_json().get("jobs")
+        check_count(len(jobs) if isinstance(jobs, list) else 0, services().settings)
 
 
 @blueprint.post("", responses={202: SubmittedOut})
@@ -90,7 +102,8 @@ def get_audio(path: JobPath, query: GetAudioQuery) -> Any:
     response.headers["Content-Length"] = str(job.audio_bytes)
     response.set_etag(job.sha256 or "")
     response.headers["Content-Disposition"] = f'inline; filename="{_filename(job)}"'
-    return response
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response.make_conditional(request, accept_ranges=True, complete_length=job.audio_bytes)
 
 
 def ring() -> None:

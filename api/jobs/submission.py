@@ -19,6 +19,16 @@ from stentor.voices.voice import Voice
 from stentor.webhooks.webhook import RESOLVE_S, check_url
 
 
+def check_count(count: int, settings: Settings) -> None:
+    """Refuse more jobs than one submission may have.
+
+    Raises:
+        TooManyJobs: there are more.
+    """
+    if count > settings.max_jobs_per_request:
+        raise TooManyJobs(f"The request has {count} jobs. At most {settings.max_jobs_per_request} are allowed.")
+
+
 def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services, many: bool) -> list[Job]:
     """A job for each request, in order; none is stored yet.
 
@@ -27,9 +37,7 @@ def jobs_from(requests: Sequence[JobRequest], *, key: ApiKey, services: Services
         Invalid: texts, voices or URLs that are wrong; all of them are named.
         VoicesUnknown, RedisUnavailable: voices cannot be looked up.
     """
-    most = services.settings.max_jobs_per_request
-    if len(requests) > most:
-        raise TooManyJobs(f"the request has {len(requests)} jobs; at most {most} are wanted")
+    check_count(len(requests), services.settings)
     jobs: list[Job] = []
     wrong: list[dict[str, str]] = []
     urls = _Urls(services.settings.webhook_allow)

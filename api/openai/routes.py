@@ -18,12 +18,12 @@ from api.http.idempotency import new_id, replays_by_repeating
 from api.http.limits import limits_of
 from api.http.problems import Invalid, problem
 from api.http.schemas import NoQuery
-from api.http.waits import http_client
 from api.jobs.routes import ring
 from api.jobs.schemas import JobRequest
 from api.jobs.submission import jobs_from
 from api.openai.schemas import FORMAT_OF, ModelOut, ModelPath, ModelsOut, SpeechRequest
 from api.services import services
+from api.waiting.waits import http_client
 from stentor import log
 from stentor.errors import (
     AudioNotFound,

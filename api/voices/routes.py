@@ -12,18 +12,19 @@ from flask_openapi3.models.tag import Tag
 
 from api.http.auth import authorize, owner
 from api.http.idempotency import new_id
-from api.http.problems import problem
+from api.http.problems import Invalid, problem
 from api.http.schemas import NoQuery
 from api.http.uploads import expect_file
-from api.http.waits import wait_for
 from api.jobs.schemas import GetAudioQuery
 from api.services import services
 from api.voices.schemas import VoiceForm, VoiceOut, VoicePath, VoicesOut
+from api.waiting.waits import wait_for
 from stentor import log
 from stentor.doorbell import CHECK_RECORDING, REMOVE_RECORDINGS
 from stentor.errors import (
     AudioNotFound,
     AudioNotReady,
+    FieldInvalid,
     RecordingError,
     RecordingTooLarge,
     RedisUnavailable,
@@ -68,6 +69,9 @@ def add_voice(form: VoiceForm) -> tuple[dict[str, Any], int, dict[str, str]] | R
     Returns when it has been checked: `201`, or `422` with what is wrong; `202` if the check takes longer.
     """
     _check_size(form.audio)
+    if form.name in {".", ".."}:
+        detail = "A voice cannot be named . or .., because its URL would lead elsewhere. Choose another name."
+        raise Invalid([{"field": "name", "code": FieldInvalid.code, "detail": detail}])
     if form.name in services().voices.models():
         raise VoiceExists(f"A model already has a voice {form.name!r}. Choose another name.")
     recording = Recording(

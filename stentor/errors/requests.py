@@ -11,6 +11,12 @@ class JsonInvalid(RequestError):
     status = 400
 
 
+class HostInvalid(RequestError):
+    """The `Host` header is not a host name or address."""
+
+    status = 400
+
+
 class BodyTooLarge(RequestError):
     """The body has more bytes than the service reads."""
 

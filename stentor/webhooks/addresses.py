@@ -20,6 +20,8 @@ NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
     for network in (
         "100.64.0.0/10",  # carrier-grade NAT
         "192.0.0.0/24",  # protocol assignments
+        "168.63.129.16/32",  # Azure's agent of virtual machines, which hands out their secrets
+        "161.26.0.0/16",  # IBM Cloud's internal services
         "192.88.99.0/24",  # relays of 6to4
         "198.18.0.0/15",  # benchmarks
         "2001::/23",  # Teredo, ORCHID, benchmarks

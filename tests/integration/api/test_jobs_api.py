@@ -113,7 +113,7 @@ def test_a_lone_surrogate_is_named(http: FlaskClient) -> None:
 
 def test_too_many_jobs_are_refused_with_both_numbers(http: FlaskClient) -> None:
     problem = refused(http.post("/v1/jobs", json={"jobs": [{"text": TEXT}] * 1001}), 422, "too_many_jobs")
-    assert problem["detail"] == "the request has 1001 jobs; at most 1000 are wanted"
+    assert problem["detail"] == "The request has 1001 jobs. At most 1000 are allowed."
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from api.http.outcomes import LOOK_EVERY_S, Outcomes
+from api.waiting.outcomes import LOOK_EVERY_S, Outcomes
 from stentor.redis import keys
 from tests.support.stacks.stack import eventually
 

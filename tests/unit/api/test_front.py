@@ -17,7 +17,7 @@ from api.front import body as bodies
 from api.front.body import Body, Message, Receive, read_body
 from api.front.client import HttpClient
 from api.front.wsgi import PIECE_BYTES, WsgiCall, environ_of
-from api.http.wait_slots import WaitSlots
+from api.waiting.slots import WaitSlots
 from stentor.errors import BodyBroken, BodyTooSlow
 
 SCOPE: dict[str, Any] = {
