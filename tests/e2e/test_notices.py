@@ -22,7 +22,7 @@ SILENCE = 0.01
 def spoken(up: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
     """Each notice and its WAV file."""
     folder = tmp_path_factory.mktemp("notices")
-    done = up.cli("submit", str(NOTICES), "--output", str(folder), "--json")
+    done = up.cli("submit", str(NOTICES), "--output", str(folder), "--no-cache", "--json")
     result = json.loads(done.stdout)
     assert result["failures"] == []
     assert result["mean_batch_size"] > 2

@@ -73,7 +73,7 @@ def test_a_second_worker_of_a_devices_name_ends_with_a_named_error_and_takes_not
     rooms.start("twin", like="device", STENTOR_HOST="first")
     assert rooms.running.pop("twin").wait(60) == CONFIGURATION
     [refused] = rooms.events("device_taken", "twin")
-    assert refused["reason"].startswith("the device 'first/cpu' is taken: process ")
+    assert refused["reason"].startswith("The device 'first/cpu' is taken: process ")
     jobs = rooms.settled(ids)
     assert Counter((job["state"], job["attempts"]) for job in jobs) == {("succeeded", 1): 400}
     assert states(rooms)["first/cpu"] in {"idle", "busy"}
