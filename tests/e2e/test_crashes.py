@@ -145,6 +145,7 @@ def test_kill_9_of_the_workers_parent(rooms: Rooms, measured: Measured) -> None:
     assert_gap(rooms, backlog, killed_at, measured)
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_api(rooms: Rooms) -> None:
     backlog = Backlog(rooms)
     backlog.wait_until_spoken()

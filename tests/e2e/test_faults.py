@@ -81,8 +81,7 @@ def test_kill_9_of_the_device_in_the_middle_of_a_batch(victim: Stack) -> None:
     "name",
     [
         "worker:cpu",
-        "api",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("valkey", "s3", "io", "scheduler")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("api", "valkey", "s3", "io", "scheduler")),
     ],
 )
 def test_kill_9_of_a_process_of_the_stack(victim: Stack, name: str) -> None:
