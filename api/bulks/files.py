@@ -146,7 +146,7 @@ def get_archive(path: BulkPath, query: ArchiveQuery) -> Any:
         raise BulkFileNotFound("the archive could not be packed; POST .../archive tries again")
     if bulk.archive_state != MakingState.READY:
         if not bulk.archive or bulk.dry_run:
-            raise BulkFileNotFound("nobody asked for an archive; POST .../archive does")
+            raise BulkFileNotFound("There is no archive. Request one with POST .../archive.")
         raise FileNotReady(f"the bulk is {bulk.state}, and its archive is not packed yet")
     if query.part > len(bulk.archive_keys):
         raise BulkFileNotFound(f"the archive has {len(bulk.archive_keys)} parts; there is no part {query.part}")

@@ -100,9 +100,7 @@ def _from_source() -> Bulk:
     if bucket not in allowed:
         raise SourceRefused(f"bulks are not read from the bucket {bucket!r}; STENTOR_BULK_SOURCES names those they are")
     if not may_be_named(name):
-        raise SourceRefused(
-            f"bulks are not read from {name[:100]!r}; wanted is a key outside of {', '.join(OWN_PREFIXES)}"
-        )
+        raise SourceRefused(f"Bulks are not read from {name[:100]!r}. Use a key outside of {', '.join(OWN_PREFIXES)}.")
     try:
         _check_size(services().storage.size_of(name, bucket=bucket))
     except AudioNotFound as exc:
@@ -115,7 +113,7 @@ def _from_form() -> Bulk:
     extra = [name for name in request.files if name != "file"]
     if upload is None or extra:
         seen = ", ".join(repr(name) for name in request.files) or "none"
-        raise FieldInvalid(f"the form has the files {seen}; one file in the part 'file' is wanted")
+        raise FieldInvalid(f"The form has the files {seen}. Send one file, in the part 'file'.")
     fields = _fields(BulkForm, request.form.to_dict())
     _check_size(upload.stream.seek(0, 2))
     upload.stream.seek(0)
@@ -127,9 +125,9 @@ def _from_form() -> Bulk:
 def _check_size(size: int) -> None:
     most = services().settings.bulk_max_bytes
     if size == 0:
-        raise FileEmpty("the file has 0 bytes; a header and a row at least are wanted")
+        raise FileEmpty("The file is empty. Add a header line and at least one row.")
     if size > most:
-        raise FileTooLarge(f"the file has {size} bytes; at most {most} are wanted")
+        raise FileTooLarge(f"The file has {size} bytes. At most {most} are allowed.")
 
 
 def _fields(kind: type[Fields], given: Any) -> Fields:

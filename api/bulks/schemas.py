@@ -32,13 +32,13 @@ def _as_object(value: Any) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as exc:
-        raise ValueError(f"a JSON object is wanted ({exc})") from exc
+        raise ValueError(f"it is not a JSON object ({exc})") from exc
 
 
 def _as_flag(value: Any) -> Any:
     """`true` and `false`, as JSON has them; not `0`, `on` or `yes`, which the description does not know."""
     if isinstance(value, str) and value.lower() not in {"true", "false"}:
-        raise ValueError("true or false is wanted")
+        raise ValueError("use true or false")
     return value
 
 
@@ -60,7 +60,7 @@ class BulkFields(BaseModel):
     dry_run: Flag = Field(False, description="Check the file and tell what came of it, and no more.")
     archive: Flag = Field(False, description="Pack the audio into an archive when all is spoken.")
     name: str | None = Field(None, max_length=NAME_CHARS, description="What to call it; the file's name if absent.")
-    webhook_url: str | None = Field(None, max_length=URL_CHARS, description="Told when the bulk has ended.")
+    webhook_url: str | None = Field(None, max_length=URL_CHARS, description="URL that is notified when the bulk ends.")
     webhook_progress: Flag = Field(False, description="Tell `webhook_url` about progress too.")
     metadata: Metadata = Field(default_factory=dict, description="Yours; comes back with the bulk.")
 
@@ -216,7 +216,7 @@ class GetBulkQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    wait: float = Field(0, ge=0, allow_inf_nan=False, description="Wait so many seconds for the end.")
+    wait: float = Field(0, ge=0, allow_inf_nan=False, description="Maximum number of seconds to wait for the end.")
 
 
 class ListBulksQuery(BaseModel):

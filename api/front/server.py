@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ SHARED_DIR = "PROMETHEUS_MULTIPROC_DIR"
 #: How long a connection may be silent, and a head may take, in ms. Such a connection costs a socket and no thread, so
 #: this is longer than the 60 s after which load balancers close an idle connection: they close first.
 HEAD_TIMEOUT_MS = 75_000
+#: How often a process checks that its parent is there, and how long it finishes requests without one, in seconds.
+PARENT_CHECK_S, GRACE_AFTER_PARENT_S = 0.5, 5.0
 #: Connections of one process. Each costs about 20 kB.
 CONNECTIONS = 8192
 #: Connections that wait in the kernel to be accepted.
@@ -86,10 +89,20 @@ def _create_front(threads: int) -> Any:
         # its event loop hears of the signal through a descriptor.
         threading.Thread(target=outcomes.end, name="end", daemon=True).start()
 
-    def hear_sigterm() -> None:
+    def start() -> None:
         signal.signal(signal.SIGTERM, end_waits)
+        threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
 
-    return Front(flask, threads=threads, on_start=hear_sigterm)
+    return Front(flask, threads=threads, on_start=start)
+
+
+def _end_with(parent: int) -> None:
+    """Stop this process when its parent is gone: a killed parent could not stop it, and it would go on serving."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PARENT_CHECK_S + GRACE_AFTER_PARENT_S)
+    os._exit(1)
 
 
 def _import_once() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from stentor.owners.access import READ, KeyStore
@@ -210,3 +211,12 @@ def _jobs(api: Rooms, state: str, text: str) -> list[str]:
 
 def test_a_log_line_of_the_server_is_an_event(api: Rooms, tmp_path: Path) -> None:
     assert api.foreign_lines()["api"] == []
+
+
+def test_when_the_first_process_is_killed_the_others_end(api: Rooms) -> None:
+    # The last test: it leaves no API.
+    others = psutil.Process(api.running["api"].pid).children()
+    assert others
+    api.kill("api")
+    _, alive = psutil.wait_procs(others, timeout=15)
+    assert alive == []

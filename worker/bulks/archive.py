@@ -63,7 +63,7 @@ def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check:
     number = 0
     while number == 0 or following is not None:
         number += 1
-        part = _Part(first=following, rest=files, check=check)
+        part = _ArchivePart(first=following, rest=files, check=check)
         key = bulks.archive_key(bulk.id, number)
         about = _manifests(bulk, results, base_url) if number == 1 else iter(())
         zipped = _zipped(part.entries(about), datetime.fromtimestamp(bulk.created_at, UTC))
@@ -77,7 +77,7 @@ def _manifests(bulk: Bulk, results: Results, base_url: str) -> Iterator[tuple[st
         yield f"manifest.{kind}", manifest.with_addresses(results.pieces(bulk, kind), bulk, kind, base_url)
 
 
-class _Part:
+class _ArchivePart:
     """The files of one part, taken from all that are left until it is full."""
 
     def __init__(

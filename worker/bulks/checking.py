@@ -35,7 +35,7 @@ from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.directory import VoiceDirectory
 from worker.bulks.intake.check import check_file
-from worker.bulks.intake.report import REJECT, Options, Report
+from worker.bulks.intake.report import REJECT, CheckOptions, Report
 from worker.bulks.locking import alone
 
 _log = log.get(__name__)
@@ -184,14 +184,14 @@ class _Check:
         try:
             size = self._storage.size_of(key, bucket=bucket)
             if size > most:
-                raise FileTooLarge(f"{bulk.source} has {size} bytes; at most {most} are wanted")
+                raise FileTooLarge(f"{bulk.source} has {size} bytes. At most {most} are allowed.")
             self._storage.fetch(key, path, bucket=bucket)
         except AudioNotFound as exc:
             raise SourceNotFound(f"there is nothing at {bulk.source}") from exc
 
-    def _options(self, bulk: Bulk) -> Options:
+    def _options(self, bulk: Bulk) -> CheckOptions:
         settings = self._settings
-        return Options(
+        return CheckOptions(
             name=bulk.name,
             defaults=bulk.defaults,
             default_voice=settings.default_voice,

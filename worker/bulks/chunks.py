@@ -29,7 +29,7 @@ from stentor.voices.voice import Voice
 
 #: Rows that one call of Redis takes in; it does nothing else for about 3 ms.
 ROWS_AT_ONCE: Final = 250
-#: Chunks of which the rows are kept in memory, at about 1.5 MB each.
+#: ChunkStore of which the rows are kept in memory, at about 1.5 MB each.
 CHUNKS_KEPT: Final = 8
 
 
@@ -38,7 +38,7 @@ def size(bulk: Bulk, chunk: int) -> int:
     return min(CHUNK_ROWS, bulk.rows - chunk * CHUNK_ROWS)
 
 
-class Chunks:
+class ChunkStore:
     """The chunks of all bulks, one step at a time. Every step may be repeated: the second changes nothing.
 
     Raises:

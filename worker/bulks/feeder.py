@@ -25,7 +25,7 @@ from stentor.redis.lease import Lease
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.directory import VoiceDirectory
-from worker.bulks.chunks import Chunks, size
+from worker.bulks.chunks import ChunkStore, size
 from worker.bulks.rates import Rates
 from worker.bulks.shares import Standing, plan, window
 from worker.recordings.sweep import sweep
@@ -59,7 +59,7 @@ class Feeder:
         self._store = BulkStore(self._client, retention_s=settings.retention_s)
         self._doorbell = Doorbell(create_celery(settings), self._client)
         self._storage = Storage(settings)
-        self._chunks = Chunks(self._client, settings, self._storage, VoiceDirectory(self._client))
+        self._chunks = ChunkStore(self._client, settings, self._storage, VoiceDirectory(self._client))
         self._retry = script(self._client, "bulks/begin_retry")
         self._leave = script(self._client, "bulks/leave")
         self._rates = Rates()

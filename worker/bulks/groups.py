@@ -78,7 +78,7 @@ def group_file(group: str, audio_format: str) -> str:
 
 
 @dataclasses.dataclass(kw_only=True)
-class _Group:
+class _GroupFile:
     """A group of which some rows have come and some have not."""
 
     name: str
@@ -103,7 +103,7 @@ class _Joiner:
         self._storage = storage
         self._folder = folder
         self._index = self._described()
-        self._open: dict[str, _Group] = {}
+        self._open: dict[str, _GroupFile] = {}
         self._made = 0
         #: Whether an earlier run may have joined some.
         self._again = bulk.retries > 0 or bulk.groups_state == MakingState.JOINING
@@ -131,7 +131,7 @@ class _Joiner:
         if left.strip():
             yield json.loads(left)
 
-    def _rows(self) -> Iterator[tuple[_Group, Row]]:
+    def _rows(self) -> Iterator[tuple[_GroupFile, Row]]:
         """The rows that are in a group: their lines of the manifest, with their pauses."""
         for chunk in range(self._bulk.chunks):
             asked = rows_of(self._storage, self._bulk.id, chunk)
@@ -142,7 +142,7 @@ class _Joiner:
                     group = self._open.get(row["group"]) or self._begin(row["group"])
                     yield group, {**line, "pause_ms": row.get("pause_ms", PAUSE_MS)}
 
-    def _begin(self, name: str) -> _Group:
+    def _begin(self, name: str) -> _GroupFile:
         described = next(one for one in self._index if self._remembered(one)["group"] == name)
         return self._open[described["group"]]
 
@@ -151,7 +151,7 @@ class _Joiner:
         name, form = described["group"], described["format"]
         key = bulks.group_key(self._bulk.id, group_file(name, form))
         self._made += 1
-        self._open[name] = _Group(
+        self._open[name] = _GroupFile(
             name=name,
             rows=described["rows"],
             format=form,
@@ -161,7 +161,7 @@ class _Joiner:
         )
         return described
 
-    def _take(self, group: _Group, row: Row, body: bytes | None) -> None:
+    def _take(self, group: _GroupFile, row: Row, body: bytes | None) -> None:
         """Append a row's samples to those of its group."""
         if group.error is not None:
             return
@@ -182,7 +182,7 @@ class _Joiner:
                 group.length += len(part)
         group.pause_ms = row["pause_ms"]
 
-    def _end(self, group: _Group) -> dict[str, Any]:
+    def _end(self, group: _GroupFile) -> dict[str, Any]:
         """Write the group's file to S3; what is told of it."""
         told: dict[str, Any] = {"group": group.name, "rows": group.rows}
         if group.known is not None:
@@ -197,7 +197,7 @@ class _Joiner:
             return told | {"state": BulkState.FAILED, "error_code": exc.code, "error_detail": exc.detail}
         return told | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(facts)}
 
-    def _encode(self, group: _Group) -> dict[str, str]:
+    def _encode(self, group: _GroupFile) -> dict[str, str]:
         path = group.samples.with_suffix(f".{group.format}")
         with group.samples.open("rb") as source:
             audio.write_file(
@@ -216,7 +216,7 @@ class _Joiner:
         return facts
 
 
-def _audio_key(item: tuple[_Group, Row]) -> str | None:
+def _audio_key(item: tuple[_GroupFile, Row]) -> str | None:
     """Where the row's audio lies, if it is needed."""
     group, row = item
     return row.get("audio_key") if group.known is None else None

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from stentor.settings import Settings
 from worker.bulks.feeder import Feeder
-from worker.webhooks.courier import Courier
+from worker.webhooks.dispatcher import WebhookDispatcher
 
 
 class Service(Protocol):
@@ -24,7 +24,7 @@ class IoServices:
     """The services of one process. All processes of all io workers have them, and agree which one acts."""
 
     def __init__(self, settings: Settings) -> None:
-        self._services: tuple[Service, ...] = (Feeder(settings), Courier(settings))
+        self._services: tuple[Service, ...] = (Feeder(settings), WebhookDispatcher(settings))
 
     def start(self) -> None:
         """Begin."""

@@ -49,7 +49,7 @@ def _check(source: Source, spoken: NDArray[np.float32]) -> None:
     """
     speech_s = len(spoken) / SAMPLE_RATE_HZ
     seen = f"the recording has {speech_s:.2f} s of speech in its {source.duration_s:.2f} s"
-    wanted = f"{MIN_SPEECH_S:g} to {MAX_SPEECH_S:g} s are wanted"
+    wanted = f"{MIN_SPEECH_S:g} to {MAX_SPEECH_S:g} s are needed"
     if speech_s < MIN_SPEECH_S:
         raise RecordingTooShort(f"{seen}; {wanted}")
     if speech_s > MAX_SPEECH_S:
@@ -57,5 +57,5 @@ def _check(source: Source, spoken: NDArray[np.float32]) -> None:
     if source.clipped_share > quality.MAX_EDGE_SHARE:
         raise RecordingUnusable(
             f"the recording is clipped flat: {source.clipped_share:.0%} of its samples lie within 0.1% of its peak, "
-            f"and at most {quality.MAX_EDGE_SHARE:.0%} is wanted"
+            f"and at most {quality.MAX_EDGE_SHARE:.0%} is allowed"
         )

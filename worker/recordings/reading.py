@@ -93,10 +93,10 @@ def read(path: Path) -> Source:
 def _check(file: soundfile.SoundFile) -> None:
     if not MIN_RATE_HZ <= file.samplerate <= MAX_RATE_HZ:
         raise RecordingUnreadable(
-            f"the recording says that it has {file.samplerate} Hz; {MIN_RATE_HZ} to {MAX_RATE_HZ} is wanted"
+            f"The recording has a sample rate of {file.samplerate} Hz. {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz are allowed."
         )
     if not 1 <= file.channels <= MAX_CHANNELS:
-        raise RecordingUnreadable(f"the recording has {file.channels} channels; 1 to {MAX_CHANNELS} are wanted")
+        raise RecordingUnreadable(f"The recording has {file.channels} channels. 1 to {MAX_CHANNELS} are allowed.")
 
 
 def _decoded(file: soundfile.SoundFile) -> Source:
@@ -111,7 +111,7 @@ def _decoded(file: soundfile.SoundFile) -> Source:
         frames += len(block)
         if frames > MAX_FILE_S * file.samplerate:
             raise RecordingTooLong(
-                f"the recording lasts more than {MAX_FILE_S} s; at most {MAX_SPEECH_S:g} s of speech are wanted"
+                f"The recording lasts more than {MAX_FILE_S} s. At most {MAX_SPEECH_S:g} s of speech are needed."
             )
         if len(block):
             edge.look(block)
@@ -139,5 +139,5 @@ def _check_samples(block: NDArray[np.float32], before: int) -> None:
         frame, channel = (int(at) for at in np.argwhere(bad)[0])
         raise RecordingUnreadable(
             f"sample {before + frame} of the recording is {block[frame, channel]:g} of full scale; "
-            f"numbers up to {MAX_LEVEL:g} are wanted"
+            f"numbers up to {MAX_LEVEL:g} are allowed"
         )

@@ -23,7 +23,7 @@ from standardwebhooks import Webhook
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from stentor.webhooks.addresses import Address, Network, is_permitted, literal
-from worker.webhooks.schedule import retry_after_s
+from worker.webhooks.retry_policy import retry_after_s
 from worker.webhooks.watchdog import Limit, Watchdog
 
 #: Bytes of an answer's body that are read, so that its sender sees no broken connection; nobody looks at them.
@@ -34,7 +34,7 @@ PAUSES: Final = frozenset({429, 503})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+class ReceiverResponse:
     """How an attempt went."""
 
     status: int | None = None
@@ -71,14 +71,14 @@ class Sender:
             user_agent_override=USER_AGENT,
         )
 
-    def send(self, url: str, *, message_id: str, body: str, secrets: Sequence[str]) -> Answer:
+    def send(self, url: str, *, message_id: str, body: str, secrets: Sequence[str]) -> ReceiverResponse:
         """One attempt. It takes no longer than the timeout, the time for looking up a name aside."""
         headers = signed(message_id, body, secrets, datetime.now(UTC))
         started = time.monotonic()
         with self._watchdog.limit(self._timeout_s) as limit:
             status, error, asked = self._exchange(url, headers, body.encode(), limit)
         took_s = round(time.monotonic() - started, 3)
-        return Answer(
+        return ReceiverResponse(
             status=status, error=error, retry_after_s=retry_after_s(asked, time.time()) if asked else 0.0, took_s=took_s
         )
 
@@ -89,7 +89,7 @@ class Sender:
         _current.limit = limit
         try:
             with (
-                _Session(self._config, self._allow) as session,
+                _WebhookSession(self._config, self._allow) as session,
                 session.post(url, data=body, headers=dict(headers), stream=True) as response,
             ):
                 if limit.over:
@@ -212,7 +212,7 @@ def _address(host: str) -> Address:
     return found
 
 
-class _Session(HTTPSession):  # type: ignore[misc] # requests-hardened has no types
+class _WebhookSession(HTTPSession):  # type: ignore[misc] # requests-hardened has no types
     """Follows no redirect, and knows no proxy, password or certificate of this machine's environment."""
 
     def __init__(self, config: Config, allow: Sequence[Network]) -> None:

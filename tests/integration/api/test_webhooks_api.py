@@ -25,7 +25,7 @@ from tests.conftest import register_voice
 from tests.integration.api.test_jobs_api import TEXT, refused
 from tests.support.servers.receivers import LOOPBACK, Handler, Received, receiver
 from tests.support.stacks.stack import eventually
-from worker.webhooks.courier import Courier
+from worker.webhooks.dispatcher import WebhookDispatcher
 
 URL = "https://hooks.example.com/stentor"
 
@@ -48,9 +48,9 @@ def web(client: redis.Redis, near_settings: Settings, api_key: str) -> Iterator[
 
 
 @pytest.fixture
-def courier(client: redis.Redis, near_settings: Settings) -> Iterator[Courier]:
+def courier(client: redis.Redis, near_settings: Settings) -> Iterator[WebhookDispatcher]:
     """A courier at work."""
-    made = Courier(near_settings)
+    made = WebhookDispatcher(near_settings)
     made.start()
     yield made
     made.stop()
@@ -166,7 +166,9 @@ def test_a_repeated_request_with_an_idempotency_key_adds_one_endpoint(http: Flas
     assert len(http.get("/v1/webhooks").get_json()["webhooks"]) == 1
 
 
-def test_an_endpoint_is_invisible_to_other_owners(web: FlaskClient, client: redis.Redis, courier: Courier) -> None:
+def test_an_endpoint_is_invisible_to_other_owners(
+    web: FlaskClient, client: redis.Redis, courier: WebhookDispatcher
+) -> None:
     with receiver() as there:
         webhook_id = add(web, there.url)["id"]
         delivery_id = web.post(f"/v1/webhooks/{webhook_id}/ping").get_json()["delivery_id"]
@@ -213,7 +215,7 @@ def test_changing_and_seeing_secrets_takes_another_scope_than_looking(
 # --- what arrives
 
 
-def test_outcomes_arrive_at_who_hears_of_them(web: FlaskClient, courier: Courier) -> None:
+def test_outcomes_arrive_at_who_hears_of_them(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver() as hears, receiver() as other:
         secret = add(web, hears.url)["secret"]
         add(web, other.url, events=["bulk.completed"])
@@ -225,7 +227,9 @@ def test_outcomes_arrive_at_who_hears_of_them(web: FlaskClient, courier: Courier
     assert other.received == []
 
 
-def test_the_address_of_a_job_is_told_and_signed_with_the_owners_secret(web: FlaskClient, courier: Courier) -> None:
+def test_the_address_of_a_job_is_told_and_signed_with_the_owners_secret(
+    web: FlaskClient, courier: WebhookDispatcher
+) -> None:
     with receiver() as there:
         secret = web.get("/v1/webhooks/secret").get_json()["secret"]
         job_id = canceled_job(web, webhook_url=there.url)
@@ -242,7 +246,7 @@ def test_the_address_of_a_job_is_told_and_signed_with_the_owners_secret(web: Fla
         refused(web.delete(f"/v1/webhooks/{implicit['id']}"), 404, "webhook_not_found")
 
 
-def test_the_secret_of_an_owner_is_made_when_it_is_first_needed(web: FlaskClient, courier: Courier) -> None:
+def test_the_secret_of_an_owner_is_made_when_it_is_first_needed(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver() as there:
         canceled_job(web, webhook_url=there.url)
         eventually(lambda: there.received)
@@ -250,7 +254,7 @@ def test_the_secret_of_an_owner_is_made_when_it_is_first_needed(web: FlaskClient
         Webhook(secret).verify(there.received[0].body, there.received[0].headers)
 
 
-def test_while_a_secret_is_rotated_both_verify(web: FlaskClient, courier: Courier) -> None:
+def test_while_a_secret_is_rotated_both_verify(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver() as there:
         made = add(web, there.url)
         new = web.post(f"/v1/webhooks/{made['id']}/rotate").get_json()["secret"]
@@ -272,7 +276,7 @@ def test_of_rotations_at_the_same_time_each_follows_another(client: redis.Redis)
     assert len({signing.old_secret for signing in rotated}) == 40
 
 
-def test_a_ping_arrives_and_its_delivery_can_be_looked_at(web: FlaskClient, courier: Courier) -> None:
+def test_a_ping_arrives_and_its_delivery_can_be_looked_at(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver() as there:
         made = add(web, there.url, events=["bulk.completed"])
         response = web.post(f"/v1/webhooks/{made['id']}/ping")
@@ -286,7 +290,9 @@ def test_a_ping_arrives_and_its_delivery_can_be_looked_at(web: FlaskClient, cour
     refused(web.get(f"/v1/webhooks/{made['id']}/deliveries/whd_none"), 404, "delivery_not_found")
 
 
-def test_410_disables_and_what_comes_then_is_skipped_until_it_is_replayed(web: FlaskClient, courier: Courier) -> None:
+def test_410_disables_and_what_comes_then_is_skipped_until_it_is_replayed(
+    web: FlaskClient, courier: WebhookDispatcher
+) -> None:
     gone = True
 
     def how(handler: Handler, request: Received) -> None:
@@ -312,7 +318,7 @@ def test_410_disables_and_what_comes_then_is_skipped_until_it_is_replayed(web: F
         eventually(lambda: states(web, webhook_id) == ["succeeded", "failed"])
 
 
-def test_410_from_the_address_of_a_job_drops_that_delivery_only(web: FlaskClient, courier: Courier) -> None:
+def test_410_from_the_address_of_a_job_drops_that_delivery_only(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver(lambda handler, _: handler.answer(410)) as there:
         for _ in range(2):
             canceled_job(web, webhook_url=there.url)
@@ -322,7 +328,9 @@ def test_410_from_the_address_of_a_job_drops_that_delivery_only(web: FlaskClient
         assert implicit["disabled"] is False
 
 
-def test_deliveries_are_replayed_one_or_all_since_with_the_same_ids(web: FlaskClient, courier: Courier) -> None:
+def test_deliveries_are_replayed_one_or_all_since_with_the_same_ids(
+    web: FlaskClient, courier: WebhookDispatcher
+) -> None:
     with receiver() as there:
         webhook_id = add(web, there.url)["id"]
         path = f"/v1/webhooks/{webhook_id}"
@@ -354,7 +362,7 @@ def test_a_replay_wants_a_moment(http: FlaskClient, since: object) -> None:
     refused(http.post(path, json={"since": since}), 422, "field_invalid")
 
 
-def test_deliveries_are_listed_in_pages_newest_first(web: FlaskClient, courier: Courier) -> None:
+def test_deliveries_are_listed_in_pages_newest_first(web: FlaskClient, courier: WebhookDispatcher) -> None:
     with receiver() as there:
         webhook_id = add(web, there.url)["id"]
         for _ in range(7):
@@ -404,7 +412,7 @@ def test_what_is_made_while_deliveries_are_listed_moves_none_of_them(
     assert page.next_cursor is None
 
 
-def test_a_deleted_endpoint_hears_nothing_more(web: FlaskClient, courier: Courier) -> None:
+def test_a_deleted_endpoint_hears_nothing_more(web: FlaskClient, courier: WebhookDispatcher) -> None:
     def how(handler: Handler, request: Received) -> None:
         handler.answer(500)
 

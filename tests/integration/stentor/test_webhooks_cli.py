@@ -20,7 +20,7 @@ from stentor.settings import Settings
 from tests.integration.api.test_openapi import QuietHandler
 from tests.support.servers.receivers import LOOPBACK
 from tests.support.stacks.stack import eventually
-from worker.webhooks.courier import Courier
+from worker.webhooks.dispatcher import WebhookDispatcher
 
 Run = Callable[..., Result]
 
@@ -32,7 +32,7 @@ def stentor(client: redis.Redis, settings: Settings, api_key: str, monkeypatch: 
     server = make_server("127.0.0.1", 0, create_app(near), threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    courier = Courier(near)
+    courier = WebhookDispatcher(near)
     courier.start()
     monkeypatch.setenv("STENTOR_API_URL", f"http://127.0.0.1:{server.port}")
     monkeypatch.setenv("STENTOR_API_KEY", api_key)

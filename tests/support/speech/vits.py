@@ -21,7 +21,7 @@ from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
 from worker.engines.piper.graphs.graph import cut
 from worker.engines.piper.model import CutModel
-from worker.engines.piper.sessions import Session
+from worker.engines.piper.sessions import OnnxSession
 from worker.engines.piper.strategies import Padded
 
 SYMBOLS = 166
@@ -229,5 +229,5 @@ def save(folder: Path, name: str, vits: Vits, **fields: Any) -> Path:
 def padded(path: Path, *, hop_samples: int, budget_frames: int = 20_000) -> Padded:
     """The strategy that CUDA uses, with the model in ``path`` on CPU sessions."""
     halves = cut(onnx.load(path))
-    text, head = (Session(half, "cpu", threads=0) for half in (halves.text, halves.latent))
+    text, head = (OnnxSession(half, "cpu", threads=0) for half in (halves.text, halves.latent))
     return Padded(CutModel(names=halves, text=text, head=head, boundary=halves.audio), hop_samples, budget_frames)

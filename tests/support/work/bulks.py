@@ -20,7 +20,7 @@ from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from stentor.voices.directory import VoiceDirectory
 from tests.support.speech.factories import TONE
-from worker.bulks.chunks import Chunks
+from worker.bulks.chunks import ChunkStore
 
 Row = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class BulkBench:
         self.settings = settings
         self.storage = storage
         self.store = BulkStore(client, retention_s=settings.retention_s)
-        self.chunks = Chunks(client, settings, storage, VoiceDirectory(client))
+        self.chunks = ChunkStore(client, settings, storage, VoiceDirectory(client))
         self._outcomes = script(client, "bulks/record_outcomes")
 
     def taken(self, rows: Sequence[Row], *, groups: Sequence[Row] = (), **fields: Any) -> Bulk:

@@ -14,7 +14,7 @@ from typing import Any
 from stentor.errors import BulkError, CloningUnsupported, VoiceUnknown
 from stentor.voices.voice import Voice
 from worker.bulks.intake.check import check_file
-from worker.bulks.intake.report import Fault, Options, Report
+from worker.bulks.intake.report import CheckOptions, Fault, Report
 
 VOICE = Voice(name="joe", model="joe", engine="piper", languages=("en",), sample_rate_hz=22_050)
 #: Voices that tests' rows may name.
@@ -77,7 +77,7 @@ Check = Callable[..., Checked]
 
 
 def checker(folder: Path) -> Check:
-    """A function that checks content as a file; options as ``Options`` has them."""
+    """A function that checks content as a file; options as ``CheckOptions`` has them."""
 
     def check(content: bytes | str, **options: Any) -> Checked:
         path, errors, groups = folder / "source", folder / "errors.csv", folder / "groups.jsonl"
@@ -101,7 +101,7 @@ def check_path(path: Path, *, errors: Path, groups: Path, **options: Any) -> Che
     try:
         report = check_file(
             path,
-            Options(**{"default_voice": "joe", **options}),
+            CheckOptions(**{"default_voice": "joe", **options}),
             voices=voice_of,
             write_chunk=write_chunk,
             errors_path=errors,

@@ -25,7 +25,7 @@ from stentor.speech import OneOf, SpeechParams, field_names
 from tests.support.speech.factories import a_job
 from tests.support.work.intake import VOICE, voice_of
 from worker.bulks.intake.columns import known_columns
-from worker.bulks.intake.report import Options
+from worker.bulks.intake.report import CheckOptions
 from worker.bulks.intake.rows import CheckedRow, RowChecker
 from worker.engines.contract import Segment
 
@@ -66,7 +66,7 @@ def test_an_answer_has_the_field() -> None:
 
 
 def row(fields: dict[str, Any]) -> CheckedRow:
-    return RowChecker(Options(default_voice="joe"), voice_of, Emotional).check(1, {"text": "Hello.", **fields})
+    return RowChecker(CheckOptions(default_voice="joe"), voice_of, Emotional).check(1, {"text": "Hello.", **fields})
 
 
 def test_a_column_has_the_field_and_its_range() -> None:

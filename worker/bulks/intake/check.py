@@ -10,13 +10,13 @@ from stentor.bulks.bulk import CHUNK_ROWS
 from stentor.errors import BulkError, FileEmpty, TooManyRows
 from stentor.voices.voice import Voice
 from worker.bulks.intake.encodings import Place, detect, lines
-from worker.bulks.intake.report import FIRST_ERRORS, SKIP, Fault, Options, Report
+from worker.bulks.intake.report import FIRST_ERRORS, SKIP, CheckOptions, Fault, Report
 from worker.bulks.intake.rows import CheckedRow, RowChecker
 from worker.bulks.intake.sources import blocks, sampled
 from worker.bulks.intake.sums import Sums
 from worker.bulks.intake.tables import HeaderRefused, Table, open_table
 from worker.bulks.intake.uniqueness import Across
-from worker.bulks.intake.writing import Chunks, Faults
+from worker.bulks.intake.writing import ChunkWriter, Faults
 
 #: Characters that one row may have, and how many of the longest texts besides. A text that is too long is a fault of
 #: its row; a row that does not end is a fault of the file.
@@ -25,7 +25,7 @@ ROW_CHARS, ROW_TEXTS = 2**20, 4
 
 def check_file(
     path: Path,
-    options: Options,
+    options: CheckOptions,
     *,
     voices: Callable[[str], Voice],
     write_chunk: Callable[[int, bytes], object],
@@ -48,7 +48,7 @@ def check_file(
     """
     place = Place(max_chars=ROW_CHARS + ROW_TEXTS * options.max_text_chars)
     checker = RowChecker(options, voices)
-    sums, chunks = Sums(checker.voice), Chunks(write_chunk)
+    sums, chunks = Sums(checker.voice), ChunkWriter(write_chunk)
     with (
         Faults(errors_path) as faults,
         tempfile.TemporaryDirectory(dir=errors_path.parent) as scratch,
@@ -91,13 +91,13 @@ def _checked(table: Table, place: Place, checker: RowChecker, *, max_rows: int) 
     try:
         for fields in table.rows:
             if place.row > max_rows:
-                raise TooManyRows(f"the file has more than {max_rows} rows; at most so many are allowed")
+                raise TooManyRows(f"The file has more than {max_rows} rows, the maximum.")
             rows.append(checker.check(place.row, fields))
             if len(rows) == CHUNK_ROWS:
                 yield rows
                 rows = []
         if place.row == 1:
-            raise FileEmpty("the file has a header, but 0 rows; at least one is wanted")
+            raise FileEmpty("The file has a header and no rows. Add at least one row.")
     except BulkError:
         if rows:
             yield rows

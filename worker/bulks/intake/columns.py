@@ -44,7 +44,7 @@ def check_header(names: Sequence[str]) -> list[tuple[str, BulkError]]:
             continue
         if name in seen:
             faults.append(
-                (name, ColumnDuplicate(f"the column {shown(name)} is there twice, again at {at}; once is wanted"))
+                (name, ColumnDuplicate(f"The column {shown(name)} occurs twice, again at {at}. Use it once."))
             )
         elif fault := name_fault(name):
             faults.append((name, fault))
@@ -100,7 +100,7 @@ def _fault_of_short(name: str) -> BulkError | None:
     if known:
         return ColumnUnknown(f"there is no column {shown(name)}; did you mean {known!r}?")
     if unprintable(name):
-        return ColumnInvalid(f"the column {shown(name)} has a control character in its name; none is wanted")
+        return ColumnInvalid(f"The column {shown(name)} has a control character in its name. Remove it.")
     return None
 
 

@@ -88,14 +88,14 @@ def detect(sample: bytes, *, whole: bool) -> Encoding:
         FileUnreadable: it is no text.
     """
     if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise FileEncoding(f"the file is UTF-32; UTF-8, UTF-16 or GB18030 is wanted: {_SAVE_AS}")
+        raise FileEncoding(f"The file is UTF-32. Use UTF-8, UTF-16 or GB18030: {_SAVE_AS}")
     for bom, name in _BOMS:
         if sample.startswith(bom):
             return Encoding(name=name, bom=bom)
     if b"\x00" in sample and (wide := _utf_16(sample)):
         return Encoding(name=wide)
     if sample.count(b"\x00") > len(sample) * _BINARY_NULS:
-        raise FileUnreadable("the file is binary; CSV, TSV or JSON Lines is wanted, plain or gzip")
+        raise FileUnreadable("The file is binary. Send CSV, TSV or JSON Lines, plain or gzip.")
     return Encoding(name=_narrow(sample, whole=whole))
 
 
@@ -123,7 +123,7 @@ def _narrow(sample: bytes, *, whole: bool) -> str:
     if _is(sample, GB18030, whole=whole) and _chinese(sample):
         return GB18030
     if _controls(sample) > len(sample) * _BINARY_CONTROLS:
-        raise FileUnreadable("the file is binary; CSV, TSV or JSON Lines is wanted, plain or gzip")
+        raise FileUnreadable("The file is binary. Send CSV, TSV or JSON Lines, plain or gzip.")
     # Whatever it is, reading it as UTF-8 finds the row and the byte.
     return UTF_8
 
@@ -157,7 +157,7 @@ def _chinese(sample: bytes) -> bool:
 def _wrong_byte(error: UnicodeDecodeError, *, at: int, encoding: str, where: str) -> FileEncoding:
     return FileEncoding(
         f"byte {at} of the file (counted from 0), in {where}, is 0x{error.object[error.start]:02X}, which is no "
-        f"{encoding.upper()} there ({error.reason}); UTF-8, UTF-16 or GB18030 throughout is wanted: {_SAVE_AS}"
+        f"{encoding.upper()} there ({error.reason}); use UTF-8, UTF-16 or GB18030 throughout: {_SAVE_AS}"
     )
 
 
@@ -190,7 +190,7 @@ def lines(stream: Iterator[bytes], encoding: Encoding, place: Place) -> Iterator
 def _endless(place: Place) -> RowMalformed:
     return RowMalformed(
         f"{place.named()} goes on for more than {place.max_chars} characters, until line {place.line} of the file; "
-        "a line that ends is wanted, and an even number of quotes in it"
+        "end each line, and use an even number of quotes in it"
     )
 
 

@@ -59,7 +59,7 @@ def file_name(name: str, *, extension: str) -> str:
         if end.lower() != extension:
             raise FilenameUnsafe(f"the file name {shown(name)} ends in '.{end}', but the row's format is {extension!r}")
         if not stem or stem.endswith("/"):
-            raise FilenameUnsafe(f"the file name {shown(name)} has nothing before '.{end}'; a name is wanted")
+            raise FilenameUnsafe(f"The file name {shown(name)} has nothing before '.{end}'. Add a name.")
     else:
         path = f"{path}.{extension}"
     if len(path.encode()) > MAX_PATH_BYTES:
@@ -70,7 +70,7 @@ def file_name(name: str, *, extension: str) -> str:
 
 def _check_parts(path: str, *, whole: str) -> None:
     if path.startswith("/"):
-        raise FilenameUnsafe(f"the file name {shown(whole)} begins with '/'; a path within the bulk's folder is wanted")
+        raise FilenameUnsafe(f"The file name {shown(whole)} begins with '/'. Use a path within the bulk's folder.")
     for part in path.split("/"):
         check_part(part, whole=whole)
 
@@ -91,7 +91,7 @@ def check_part(part: str, *, whole: str) -> None:
     """
     reason = _unsafe(part)
     if reason:
-        raise FilenameUnsafe(f"the name {shown(whole)} {reason}; a name that every file system takes is wanted")
+        raise FilenameUnsafe(f"The name {shown(whole)} {reason}. Use a name that is valid in every file system.")
 
 
 def _unsafe(part: str) -> str | None:

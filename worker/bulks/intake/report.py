@@ -20,7 +20,7 @@ MOST_NAME_CHARS, MOST_DETAIL_CHARS = 64, 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class CheckOptions:
     """How to check a file.
 
     ``defaults`` may have the speech parameters and ``cache``. Their values are not checked again, except for the voice,

@@ -16,7 +16,7 @@ from stentor.voices.voice import Voice
 from worker.bulks.intake import values
 from worker.bulks.intake.columns import EMOTION, TEXT, name_fault
 from worker.bulks.intake.names import file_name, shown
-from worker.bulks.intake.report import Fault, Options
+from worker.bulks.intake.report import CheckOptions, Fault
 from worker.bulks.intake.tables import Fields
 
 #: Names of voices whose answer is remembered; more are asked about each time.
@@ -52,7 +52,7 @@ class RowChecker:
     """Checks one row after the other. Only voices are remembered between them."""
 
     def __init__(
-        self, options: Options, voices: Callable[[str], Voice], params: type[SpeechParams] = SpeechParams
+        self, options: CheckOptions, voices: Callable[[str], Voice], params: type[SpeechParams] = SpeechParams
     ) -> None:
         """``voices`` gives the voice of a name, or raises a RequestError."""
         self._filled = options.filled(params)
@@ -154,7 +154,7 @@ def _gather(metadata: dict[str, str], name: str, value: Any) -> None:
     """Put what is no column of ours into the metadata."""
     if name == "metadata" and not isinstance(value, str):
         if not isinstance(value, dict):
-            raise FieldInvalid(f"metadata is {shown(value)}; an object, or text is wanted")
+            raise FieldInvalid(f"metadata is {shown(value)}. Write an object, or text.")
         for key, one in value.items():
             if one is not None:
                 _put(metadata, key, one)
@@ -171,7 +171,7 @@ def _put(metadata: dict[str, str], name: str, value: Any) -> None:
     if bad := values.no_text(name):
         raise FieldInvalid(f"the name {shown(name)} has U+{ord(bad[0]):04X}, which no text has")
     if name in metadata:
-        raise FieldInvalid(f"{shown(name)} is there twice, once in 'metadata'; once is wanted")
+        raise FieldInvalid(f"{shown(name)} occurs twice, once in 'metadata'. Use it once.")
     if not 1 <= len(name) <= MAX_METADATA_NAME_CHARS:
         raise FieldInvalid(f"The name {shown(name)} has {len(name)} characters. Use 1 to {MAX_METADATA_NAME_CHARS}.")
     metadata[name] = values.metadata(name, value)

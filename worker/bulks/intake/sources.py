@@ -111,7 +111,7 @@ def sampled(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:
         read.append(block)
     sample = b"".join(read)
     if not sample:
-        raise FileEmpty("the file has 0 bytes; a header line and at least one row are wanted")
+        raise FileEmpty("The file is empty. Add a header line and at least one row.")
     _refuse_others(sample)
     return sample, len(sample) < SAMPLE_BYTES, itertools.chain((sample,), stream)
 
@@ -119,4 +119,4 @@ def sampled(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:
 def _refuse_others(sample: bytes) -> None:
     for beginning, what in _OTHERS:
         if beginning.match(sample):
-            raise FileUnreadable(f"the file is {what}; CSV, TSV or JSON Lines is wanted, plain or gzip")
+            raise FileUnreadable(f"The file is {what}. Send CSV, TSV or JSON Lines, plain or gzip.")

@@ -22,7 +22,7 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_HEADER_CHARS: Final = 65_536
 #: The line with which Excel is told what parts the columns.
 _SEP: Final = re.compile(r'"?sep=([^\w\s"\x00]|\t)"?', re.IGNORECASE)
-_NO_TABLE: Final = "CSV, TSV or JSON Lines is wanted, plain or gzip"
+_NO_TABLE: Final = "send CSV, TSV or JSON Lines, plain or gzip"
 
 #: What a row says, by column, without columns that are empty; or why nobody can tell.
 Fields = dict[str, Any] | BulkError
@@ -91,14 +91,16 @@ def _first(lines: Iterator[str], place: Place) -> str:
         if not line.isspace():
             return line
         place.pass_over()
-    raise FileEmpty("the file has only blank lines; a header line and at least one row are wanted")
+    raise FileEmpty("The file has only blank lines. Add a header line and at least one row.")
 
 
 def _refuse_markup(first: str) -> None:
     if first.startswith("<"):
         raise FileUnreadable(f"the file is a page or XML: it begins with {first[:30].rstrip()!r}; {_NO_TABLE}")
     if first.startswith("["):
-        raise FileUnreadable("the file is a JSON array; JSON Lines is wanted: one object per line, no comma after it")
+        raise FileUnreadable(
+            "The file is a JSON array. Send JSON Lines: one object per line, without a comma after it."
+        )
 
 
 def _delimiter(header: str) -> str:
@@ -145,7 +147,7 @@ def _records(reader: Any, names: list[str], place: Place) -> Iterator[Fields]:
 
 def _count(values: list[str], width: int, line: int) -> str:
     more = "; a text with a delimiter in it needs quotes around it" if len(values) > width else ""
-    return f"the row, line {line} of the file, has {len(values)} fields; {width} are wanted, as in the header{more}"
+    return f"The row, line {line} of the file, has {len(values)} fields. The header has {width}{more}"
 
 
 def _said(error: csv.Error, place: Place) -> str:
@@ -169,7 +171,9 @@ def _objects(lines: Iterator[str], place: Place, seen: dict[str, None]) -> Itera
         try:
             value = decode(line)
         except (ValueError, RecursionError) as exc:
-            yield RowMalformed(f"line {place.line} of the file is no JSON: {_json_said(exc)}; one object is wanted")
+            yield RowMalformed(
+                f"Line {place.line} of the file is not JSON: {_json_said(exc)}. Write one object per line."
+            )
         else:
             if isinstance(value, dict) and len(seen) < MOST_NAMES:
                 seen.update((name, None) for name in value if name_fault(name) is None)
@@ -183,7 +187,7 @@ def _fields(value: Any, place: Place) -> Fields:
     kind = {str: "a text", list: "a list", bool: "a truth value", int: "a number", float: "a number"}.get(
         type(value), "null"
     )
-    return RowMalformed(f"line {place.line} of the file is {kind}; an object is wanted, {{\"text\": ...}}")  # fmt: skip
+    return RowMalformed(f"Line {place.line} of the file is {kind}. Write an object, {{\"text\": ...}}.")  # fmt: skip
 
 
 def _json_said(error: ValueError | RecursionError) -> str:

@@ -72,34 +72,34 @@ class Across:
             ((first,),) = self._db.execute(f"SELECT row FROM {table} WHERE key = ?", (key(name),))  # noqa: S608
             if first != row.number:
                 case = ", upper and lower case aside" if column == "filename" else ""
-                row.wrong(
-                    column, error(f"row {first} has the {column} {shown(name)} already{case}; each once is wanted")
-                )
+                row.wrong(column, error(f"Row {first} already has the {column} {shown(name)}{case}. Use each once."))
                 del row.line[column]
 
     def _group(self, rows: Sequence[CheckedRow]) -> None:
-        groups: dict[str, _Group] = {}
+        groups: dict[str, _GroupRows] = {}
         for row in rows:
             key = _folded(row.line["group"])
-            group = groups.get(key) or self._known(key) or _Group(row.line["group"], 0, row.number, row.number, None)
+            group = (
+                groups.get(key) or self._known(key) or _GroupRows(row.line["group"], 0, row.number, row.number, None)
+            )
             groups[key] = group
             group.take(row)
         values = [(key, *dataclasses.astuple(group)) for key, group in groups.items()]
         self._db.executemany("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def _known(self, key: str) -> _Group | None:
+    def _known(self, key: str) -> _GroupRows | None:
         found = self._db.execute(f"SELECT {_GROUP_FIELDS} FROM groups WHERE key = ?", (key,)).fetchone()  # noqa: S608
-        return _Group(*found) if found else None
+        return _GroupRows(*found) if found else None
 
     def groups(self) -> Iterator[str]:
         """A line of JSON for each group, in the order of their first rows. Rows with faults are counted in."""
         for values in self._db.execute(f"SELECT {_GROUP_FIELDS} FROM groups ORDER BY first_row"):  # noqa: S608
-            group = dataclasses.asdict(_Group(*values))
+            group = dataclasses.asdict(_GroupRows(*values))
             yield json.dumps(group | {"format": group["format"] or "wav"}, ensure_ascii=False) + "\n"
 
 
 @dataclasses.dataclass(slots=True)
-class _Group:
+class _GroupRows:
     """The rows of one group so far."""
 
     group: str
@@ -114,19 +114,19 @@ class _Group:
         name, kind = row.line["group"], row.line["format"]
         if self.group != name:
             seen = f"group is {shown(name)}, and row {self.first_row} has it as {shown(self.group)}"
-            row.wrong("group", FieldInvalid(f"{seen}; one spelling is wanted, as files are called so"))
+            row.wrong("group", FieldInvalid(f"{seen}. Use one spelling, because files are named after it."))
             del row.line["group"]
             return
         if not row.faults:
             self.format = self.format or kind
             if kind != self.format:
                 seen = f"the row's format is {kind!r}, and the group {shown(name)} begins with {self.format!r}"
-                row.wrong("format", FieldInvalid(f"{seen}; one for all of a group is wanted"))
+                row.wrong("format", FieldInvalid(f"{seen}. Use one format for all rows of a group."))
         self.rows += 1
         self.last_row = row.number
 
 
-_GROUP_FIELDS: Final = ", ".join(f'"{field.name}"' for field in dataclasses.fields(_Group))
+_GROUP_FIELDS: Final = ", ".join(f'"{field.name}"' for field in dataclasses.fields(_GroupRows))
 
 
 def _folded(name: str) -> str:

@@ -52,7 +52,7 @@ class Faults:
                 self._writer.writerow((fault.row, safe_cell(fault.column), fault.code, safe_cell(fault.detail)))
 
 
-class Chunks:
+class ChunkWriter:
     """Hands on checked rows, a chunk at a time."""
 
     def __init__(self, write_chunk: Callable[[int, bytes], object]) -> None:

@@ -17,7 +17,7 @@ from worker.engines.piper.graphs.rewrite import fast_on_cpu
 from worker.engines.piper.graphs.tiles import NotTileable, stages
 from worker.engines.piper.latents import FloatArray, Row
 from worker.engines.piper.model import CutModel, TiledStage
-from worker.engines.piper.sessions import Session, require
+from worker.engines.piper.sessions import OnnxSession, require
 from worker.engines.piper.strategies import Padded, SideBySide, Strategy, solo
 from worker.engines.piper.whole import WholeGraph, draws_other_noise, with_noise_inputs
 
@@ -67,7 +67,7 @@ def _load(path: Path, config: VoiceConfig, device: str, memory_limit_bytes: int 
 def _whole(model: ModelProto, config: VoiceConfig, device: str, memory_limit_bytes: int | None) -> WholeGraph:
     seeded, noise_inputs = with_noise_inputs(model)
     return WholeGraph(
-        Session(seeded, device, threads=0, memory_limit_bytes=memory_limit_bytes),
+        OnnxSession(seeded, device, threads=0, memory_limit_bytes=memory_limit_bytes),
         noise_inputs,
         hop_samples=config.hop_length,
         deterministic=not draws_other_noise(model),
@@ -79,14 +79,14 @@ def _sessions(halves: Halves, device: str, memory_limit_bytes: int | None) -> Cu
     """The halves' sessions. onnxruntime caps memory by session: the text half gets a quarter, the other the rest."""
     quarter = None if memory_limit_bytes is None else memory_limit_bytes // 4
     rest = None if quarter is None else 3 * quarter
-    text = Session(halves.text, device, threads=1, memory_limit_bytes=quarter)
+    text = OnnxSession(halves.text, device, threads=1, memory_limit_bytes=quarter)
     if device == "cpu":
         return tiled(halves, text)
-    head = Session(halves.latent, device, threads=1, memory_limit_bytes=rest)
+    head = OnnxSession(halves.latent, device, threads=1, memory_limit_bytes=rest)
     return CutModel(names=halves, text=text, head=head, boundary=halves.audio)
 
 
-def tiled(halves: Halves, text: Session) -> CutModel:
+def tiled(halves: Halves, text: OnnxSession) -> CutModel:
     """The model as a CPU runs it fastest: rewritten, and in tiles if the decoder allows it."""
     try:
         head, boundary, rest = stages(halves.latent)
@@ -96,11 +96,11 @@ def tiled(halves: Halves, text: Session) -> CutModel:
     return CutModel(
         names=halves,
         text=text,
-        head=Session(fast_on_cpu(head), "cpu", threads=1),
+        head=OnnxSession(fast_on_cpu(head), "cpu", threads=1),
         boundary=boundary,
         stages=tuple(
             TiledStage(
-                session=Session(fast_on_cpu(stage.model), "cpu", threads=1),
+                session=OnnxSession(fast_on_cpu(stage.model), "cpu", threads=1),
                 input=stage.input,
                 output=stage.output,
                 factor=stage.factor,

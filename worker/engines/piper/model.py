@@ -9,7 +9,7 @@ import numpy as np
 
 from worker.engines.piper.graphs.graph import Halves
 from worker.engines.piper.latents import FloatArray, IntArray
-from worker.engines.piper.sessions import Session
+from worker.engines.piper.sessions import OnnxSession
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Encoded:
 class TiledStage:
     """A stage of the decoder that runs a row in tiles; see tiles.py."""
 
-    session: Session
+    session: OnnxSession
     input: str
     output: str
     factor: int
@@ -53,9 +53,9 @@ class CutModel:
     """Both halves of a model. Any number of threads may use it."""
 
     names: Halves
-    text: Session
+    text: OnnxSession
     #: The latent half up to the tensor ``boundary``, and the stages after it; without stages the boundary is the audio.
-    head: Session
+    head: OnnxSession
     boundary: str
     stages: tuple[TiledStage, ...] = ()
 

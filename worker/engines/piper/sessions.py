@@ -26,7 +26,7 @@ OUT_OF_MEMORY = re.compile(
 Feeds = Mapping[str, NDArray[Any]]
 
 
-class Session:
+class OnnxSession:
     """One model that can be run from several threads at the same time."""
 
     def __init__(self, model: ModelProto, device: str, *, threads: int, memory_limit_bytes: int | None = None):
@@ -38,7 +38,7 @@ class Session:
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         if device.startswith("cuda") and CUDA not in self._session.get_providers():
-            raise EngineFailed(f"onnxruntime could not use {device} and fell back to the CPU; wanted {CUDA}")
+            raise EngineFailed(f"onnxruntime could not use {device} and fell back to the CPU instead of {CUDA}")
 
     def run(self, outputs: Sequence[str], feeds: Feeds) -> list[NDArray[np.float32]]:
         """The outputs, all float32; what the model does not take is left out of ``feeds``.

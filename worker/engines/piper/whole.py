@@ -17,7 +17,7 @@ from worker.engines.piper.finish import Spoken
 from worker.engines.piper.graphs.wires import Wires
 from worker.engines.piper.latents import FloatArray, Row
 from worker.engines.piper.model import speakers_of
-from worker.engines.piper.sessions import Session
+from worker.engines.piper.sessions import OnnxSession
 from worker.engines.piper.strategies import guarded
 
 #: Prefix of the inputs that stand in for the graph's noise.
@@ -70,7 +70,7 @@ class WholeGraph:
     whole_graph = True
 
     def __init__(
-        self, session: Session, noise_inputs: Sequence[str], *, hop_samples: int, deterministic: bool, audio: str
+        self, session: OnnxSession, noise_inputs: Sequence[str], *, hop_samples: int, deterministic: bool, audio: str
     ) -> None:
         self._session = session
         self._noise_inputs = noise_inputs

@@ -27,7 +27,7 @@ class SimulatedFamily:
         times = float(scale) if scale else 1.0
         if name not in GPUS or times <= 0:
             raise SettingInvalid(
-                f"STENTOR_SIMULATED is {self._wanted!r}; wanted is one of {', '.join(sorted(GPUS))}, "
+                f"STENTOR_SIMULATED is {self._wanted!r}. Allowed: one of {', '.join(sorted(GPUS))}, "
                 "and if its clock is to run faster, * and how many times"
             )
         engine = SimulatedEngine(GPUS[name], scale=times)

@@ -19,7 +19,7 @@ from tests.conftest import register_voice
 from tests.support.speech.factories import ToneEngine
 from tests.support.work.device import Bench
 from tests.support.work.feeding import Bulks, a_row
-from worker.bulks.chunks import Chunks
+from worker.bulks.chunks import ChunkStore
 from worker.bulks.feeder import Feeder
 from worker.finishing.canceled import remove_canceled
 
@@ -225,7 +225,7 @@ def test_a_feeder_that_stood_still_adds_nothing_to_what_another_has_done(scene: 
     bulk = scene.bulks.accepted(rows)
     scene.through(bulk)
     before = scene.client.hgetall(keys.bulk(bulk.id))
-    late = Chunks(scene.client, scene.settings, scene.bulks.storage, VoiceDirectory(scene.client))
+    late = ChunkStore(scene.client, scene.settings, scene.bulks.storage, VoiceDirectory(scene.client))
     assert late.open(dataclasses.replace(bulk, state=BulkState.RUNNING), 0) is False
     late.put_into_lanes(bulk, 0, 0, 10)
     late.take_out(bulk, 0, for_good=False)

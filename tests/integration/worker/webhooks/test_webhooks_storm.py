@@ -29,9 +29,9 @@ from tests.conftest import Measured
 from tests.support.servers.receivers import LOOPBACK, Handler, Received, Receiver, receiver
 from tests.support.speech.factories import a_job
 from tests.support.stacks.stack import eventually
-from worker.webhooks.courier import Courier
-from worker.webhooks.desk import LEASE_S
-from worker.webhooks.schedule import Patience
+from worker.webhooks.delivery_queue import LEASE_S
+from worker.webhooks.dispatcher import WebhookDispatcher
+from worker.webhooks.retry_policy import RetryPolicy
 
 #: Events per second. With the tries of who fails that is some 60 requests a second, sent and received by this one
 #: process; at 40 events a second a slow machine falls behind. tests/e2e/test_webhook_crashes.py sends more, with
@@ -40,7 +40,7 @@ RATE = 15
 #: Healthy endpoints' delay, from the outcome to the receiver, in seconds.
 P99_S = 2.0
 #: The schedule of a day, within seconds.
-HASTY = Patience(attempts_after_s=(0, *[0.2] * 60), give_up_after=8, first_pause_s=0.05, longest_pause_s=0.2)
+HASTY = RetryPolicy(attempts_after_s=(0, *[0.2] * 60), give_up_after=8, first_pause_s=0.05, longest_pause_s=0.2)
 
 
 class Moody:
@@ -99,8 +99,8 @@ def stormy(settings: Settings) -> Settings:
 
 
 @contextmanager
-def couriers(settings: Settings, count: int, patience: Patience = HASTY) -> Iterator[list[Courier]]:
-    made = [Courier(settings, patience=patience) for _ in range(count)]
+def couriers(settings: Settings, count: int, patience: RetryPolicy = HASTY) -> Iterator[list[WebhookDispatcher]]:
+    made = [WebhookDispatcher(settings, patience=patience) for _ in range(count)]
     for one in made:
         one.start()
     try:
@@ -208,7 +208,9 @@ def test_an_endpoint_that_fails_is_left_alone_and_then_tried_one_at_a_time(
 ) -> None:
     store = WebhookStore(client, keep_s=3600)
     works = False
-    patience = Patience(attempts_after_s=(0, *[0.01] * 1000), give_up_after=5, first_pause_s=0.2, longest_pause_s=0.4)
+    patience = RetryPolicy(
+        attempts_after_s=(0, *[0.01] * 1000), give_up_after=5, first_pause_s=0.2, longest_pause_s=0.4
+    )
 
     def how(handler: Handler, request: Received) -> None:
         handler.answer(200 if works else 500)
@@ -234,7 +236,7 @@ def test_a_delivery_fails_after_its_last_attempt_and_not_before(client: redis.Re
     store = WebhookStore(client, keep_s=3600)
     with (
         receiver(lambda handler, _: handler.answer(500)) as there,
-        couriers(stormy, 1, Patience(attempts_after_s=(0, 0.05, 0.05), first_pause_s=0.01)),
+        couriers(stormy, 1, RetryPolicy(attempts_after_s=(0, 0.05, 0.05), first_pause_s=0.01)),
     ):
         made = endpoint(store, there.url)
         settle(client, 1)
@@ -335,7 +337,7 @@ def test_a_courier_that_stops_waits_for_what_is_under_way_and_nobody_sends_it_ag
     client: redis.Redis, settings: Settings
 ) -> None:
     near = settings.model_copy(update={"webhook_allow": LOOPBACK})
-    let_go, leaving, staying = threading.Event(), Courier(near), Courier(near)
+    let_go, leaving, staying = threading.Event(), WebhookDispatcher(near), WebhookDispatcher(near)
 
     def how(handler: Handler, request: Received) -> None:
         let_go.wait(30)

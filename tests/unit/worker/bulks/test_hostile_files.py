@@ -73,13 +73,13 @@ GREEK = "text,id\nΚαλημέρα σας. Το δέμα σας φτάνει τ�
 
 CASES = [
     # --- nothing in it
-    Case("no bytes", lambda: b"", "file_empty", "0 bytes"),
-    Case("gzip of no bytes", lambda: gzip.compress(b""), "file_empty", "0 bytes"),
+    Case("no bytes", lambda: b"", "file_empty", "The file is empty"),
+    Case("gzip of no bytes", lambda: gzip.compress(b""), "file_empty", "The file is empty"),
     Case("blank lines", lambda: "\r\n\n   \r\n", "file_empty", "only blank lines"),
     Case("a mark and nothing", lambda: "\ufeff", "file_empty", "only blank lines"),
     Case("a utf-16 mark and nothing", lambda: b"\xff\xfe", "file_empty", "only blank lines"),
-    Case("only a header", lambda: "text,id\r\n", "file_empty", "0 rows"),
-    Case("a header and empty rows", lambda: "text,id\r\n,\r\n,\r\n", "file_empty", "0 rows"),
+    Case("only a header", lambda: "text,id\r\n", "file_empty", "no rows"),
+    Case("a header and empty rows", lambda: "text,id\r\n,\r\n,\r\n", "file_empty", "no rows"),
     Case("only a sep line", lambda: "sep=;\r\n", "file_empty", "only blank lines"),
     # --- something else
     Case(
@@ -94,7 +94,7 @@ CASES = [
     Case("a page", lambda: "<!DOCTYPE html><html><p>text,id</p></html>", "file_unreadable", "a page or XML"),
     Case("a page in utf-16", lambda: "\ufeff\n <html>text".encode("utf-16-le"), "file_unreadable", "a page or XML"),
     Case("xml", lambda: '<?xml version="1.0"?><rows/>', "file_unreadable", "a page or XML"),
-    Case("a json array", lambda: '[{"text": "a"}]', "file_unreadable", "JSON array; JSON Lines is wanted"),
+    Case("a json array", lambda: '[{"text": "a"}]', "file_unreadable", "JSON array. Send JSON Lines"),
     Case("a pdf", lambda: b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + noise(500), "file_unreadable", "a PDF"),
     Case("rich text", lambda: r"{\rtf1\ansi text}", "file_unreadable", "RTF"),
     Case("a wav", spoken, "file_unreadable", "audio (WAV)"),
@@ -266,7 +266,7 @@ CASES = [
     Case("a capital", lambda: "Text\na\n", "column_unknown", "did you mean 'text'?", column="Text"),
     Case("a space behind", lambda: "text ;id\na;1\n", "column_unknown", "did you mean 'text'?", column="text "),
     Case("one column twice", lambda: "text,id,text\na,1,b\n", "column_duplicate", "twice, again at 3", column="text"),
-    Case("metadata twice", lambda: "text,n,n\na,1,b\n", "column_duplicate", "'n' is there twice", column="n"),
+    Case("metadata twice", lambda: "text,n,n\na,1,b\n", "column_duplicate", "'n' occurs twice", column="n"),
     Case(
         "17 columns of metadata",
         lambda: "text," + ",".join(f"m{at}" for at in range(17)) + "\n",
@@ -362,9 +362,9 @@ ROWS_REFUSED = [
         "not doubled",
     ),
     ("something behind quotes", 'text,id\n"Hello" ,1\nok,2\n', [(1, "", "row_malformed")], "not doubled"),
-    ("too many fields", "text,id\nHello, there,1\nok,2\n", [(1, "", "row_malformed")], "3 fields; 2 are wanted"),
-    ("too few fields", "text,id,note\nHello,1\n", [(1, "", "row_malformed")], "2 fields; 3 are wanted"),
-    ("another delimiter below", "text;id\nHello,1\n", [(1, "", "row_malformed")], "1 fields; 2 are wanted"),
+    ("too many fields", "text,id\nHello, there,1\nok,2\n", [(1, "", "row_malformed")], "3 fields. The header has 2"),
+    ("too few fields", "text,id,note\nHello,1\n", [(1, "", "row_malformed")], "2 fields. The header has 3"),
+    ("another delimiter below", "text;id\nHello,1\n", [(1, "", "row_malformed")], "1 fields. The header has 2"),
     ("nul in a text", "text,id\nHe\x00llo there,1\n", [(1, "text", "text_invalid")], "U+0000"),
     ("nul in an id", "text,id\nHello there,1\x002\n", [(1, "id", "field_invalid")], "U+0000"),
     (

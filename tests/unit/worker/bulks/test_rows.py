@@ -18,7 +18,7 @@ from stentor.errors import VoicesUnknown
 from stentor.voices.voice import Voice
 from tests.support.work.intake import Check, jsonl, written
 from worker.bulks.intake.check import check_file
-from worker.bulks.intake.report import Options
+from worker.bulks.intake.report import CheckOptions
 
 
 def one_column(check: Check, column: str, value: str) -> Any:
@@ -227,7 +227,7 @@ def test_a_row_of_json_is_checked_by_type_and_range(
         ("{", "Expecting property name"),
         ('{"text": "a"} {"text": "b"}', "Extra data at character 15"),
         ('{"text": "a"},', "Extra data"),
-        ("[]", "is a list; an object is wanted"),
+        ("[]", "is a list. Write an object"),
         ('"a"', "is a text"),
         ("5", "is a number"),
         ("null", "is null"),
@@ -265,8 +265,8 @@ def test_an_id_that_an_earlier_row_has_is_named_with_that_row_across_chunks(chec
     rows[1700][1], rows[2500][1], rows[1701][1] = "id-3", "id-1699", "ID-3"
     checked = check(written(rows))
     assert checked.named == [(1700, "id", "id_duplicate"), (2500, "id", "id_duplicate")]
-    assert checked.faults[0].detail == "row 3 has the id 'id-3' already; each once is wanted"
-    assert checked.faults[1].detail == "row 1699 has the id 'id-1699' already; each once is wanted"
+    assert checked.faults[0].detail == "Row 3 already has the id 'id-3'. Use each once."
+    assert checked.faults[1].detail == "Row 1699 already has the id 'id-1699'. Use each once."
 
 
 def test_file_names_are_compared_as_they_will_be_and_without_case(check: Check) -> None:
@@ -274,7 +274,7 @@ def test_file_names_are_compared_as_they_will_be_and_without_case(check: Check) 
         "text,filename\nOne,a/B.wav\nTwo,A/b\nThree,stra\u00dfe\nFour,STRASSE\nFive,cafe\u0301\nSix,caf\u00e9\nSeven,c\n"
     )
     assert checked.named == [(row, "filename", "filename_duplicate") for row in (2, 4, 6)]
-    assert checked.faults[0].detail.startswith("row 1 has the filename 'A/b.wav' already, upper and lower case aside")
+    assert checked.faults[0].detail.startswith("Row 1 already has the filename 'A/b.wav', upper and lower case aside")
 
 
 def test_a_bad_row_keeps_its_id(check: Check) -> None:
@@ -396,7 +396,7 @@ def test_voices_are_asked_for_once_and_that_nobody_knows_them_is_not_the_files_f
     def check(voices: Any) -> Any:
         return check_file(
             source,
-            Options(default_voice="joe"),
+            CheckOptions(default_voice="joe"),
             voices=voices,
             write_chunk=lambda number, body: None,
             errors_path=tmp_path / "errors.csv",

@@ -21,7 +21,7 @@ from worker.engines.piper.graphs.rewrite import fast_on_cpu
 from worker.engines.piper.graphs.tiles import NotTileable, Stage, stages
 from worker.engines.piper.latents import FloatArray, Row, durations, latents, on_edge
 from worker.engines.piper.model import TiledStage
-from worker.engines.piper.sessions import Session
+from worker.engines.piper.sessions import OnnxSession
 from worker.engines.piper.strategies import groups
 
 
@@ -97,7 +97,7 @@ def test_without_its_halo_a_tile_is_wrong() -> None:
 
 def tiled(stage: Stage, tile: int, halo: int | None = None) -> TiledStage:
     return TiledStage(
-        session=Session(stage.model, "cpu", threads=1),
+        session=OnnxSession(stage.model, "cpu", threads=1),
         input=stage.input,
         output=stage.output,
         factor=stage.factor,

@@ -42,7 +42,7 @@ def test_who_asks_finds_it_beside_the_others_and_not_as_the_default() -> None:
 
 @pytest.mark.parametrize("wanted", ["h100", "l4*0"])
 def test_a_gpu_that_cannot_be_simulated_is_refused(wanted: str) -> None:
-    with pytest.raises(SettingInvalid, match=r"wanted is one of a100, l4, t4, v100"):
+    with pytest.raises(SettingInvalid, match=r"one of a100, l4, t4, v100"):
         SimulatedFamily(Settings(simulated=wanted)).engines()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from worker.webhooks.courier import judged
-from worker.webhooks.desk import Verdict
-from worker.webhooks.schedule import ATTEMPTS_AFTER_S, Patience, next_attempt, retry_after_s
-from worker.webhooks.sending import Answer
+from worker.webhooks.delivery_queue import AttemptResult
+from worker.webhooks.dispatcher import judged
+from worker.webhooks.retry_policy import ATTEMPTS_AFTER_S, RetryPolicy, next_attempt, retry_after_s
+from worker.webhooks.sending import ReceiverResponse
 
 NOW = 1_000_000.0
 HOUR = 3600
@@ -49,32 +49,32 @@ def test_a_receiver_can_ask_for_a_pause_in_seconds_or_until_a_date(value: str | 
     assert retry_after_s(value, NOW) == pause_s
 
 
-def verdict(attempts: int = 1, **answer: object) -> Verdict:
-    made = Answer(took_s=0.1, **answer)  # type: ignore[arg-type]
-    return judged(made, attempts, patience=Patience(longest_pause_s=120), now=NOW, draw=0.5)
+def verdict(attempts: int = 1, **answer: object) -> AttemptResult:
+    made = ReceiverResponse(took_s=0.1, **answer)  # type: ignore[arg-type]
+    return judged(made, attempts, patience=RetryPolicy(longest_pause_s=120), now=NOW, draw=0.5)
 
 
 def test_success_settles() -> None:
-    assert verdict(status=204) == Verdict(state="succeeded", endpoint="ok")
+    assert verdict(status=204) == AttemptResult(state="succeeded", endpoint="ok")
 
 
 def test_a_failure_is_tried_again() -> None:
-    assert verdict(status=500, error="answered 500") == Verdict(state="pending", due_at=NOW + 5, endpoint="bad")
+    assert verdict(status=500, error="answered 500") == AttemptResult(state="pending", due_at=NOW + 5, endpoint="bad")
 
 
 def test_the_tenth_failure_is_the_last() -> None:
-    assert verdict(10, error="no answer within 15 s") == Verdict(state="failed", endpoint="bad")
+    assert verdict(10, error="no answer within 15 s") == AttemptResult(state="failed", endpoint="bad")
 
 
 def test_gone_is_not_tried_again() -> None:
-    assert verdict(status=410, error="answered 410") == Verdict(state="failed", endpoint="bad")
+    assert verdict(status=410, error="answered 410") == AttemptResult(state="failed", endpoint="bad")
 
 
 def test_a_pause_that_was_asked_for_holds_the_delivery_and_for_a_while_the_endpoint() -> None:
     asked = verdict(status=429, error="answered 429", retry_after_s=3600)
-    assert asked == Verdict(state="pending", due_at=NOW + 3600, endpoint="bad", open_until=NOW + 120)
+    assert asked == AttemptResult(state="pending", due_at=NOW + 3600, endpoint="bad", open_until=NOW + 120)
 
 
 def test_a_pause_that_was_asked_for_does_not_shorten_the_schedules() -> None:
     asked = verdict(3, status=503, error="answered 503", retry_after_s=1)
-    assert asked == Verdict(state="pending", due_at=NOW + 1800, endpoint="bad", open_until=NOW + 1)
+    assert asked == AttemptResult(state="pending", due_at=NOW + 1800, endpoint="bad", open_until=NOW + 1)

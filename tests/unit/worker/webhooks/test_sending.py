@@ -17,13 +17,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from stentor.webhooks.addresses import networks
 from tests.support.servers.receivers import LOOPBACK, Handler, Received, receiver
-from worker.webhooks.sending import Answer, Sender, signed
+from worker.webhooks.sending import ReceiverResponse, Sender, signed
 
 SECRET, OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = json.dumps({"type": "job.succeeded", "data": {"name": "Ünïcode 🎉"}}, ensure_ascii=False)
 
 
-def send(url: str, *, timeout_s: float = 5.0, secrets: tuple[str, ...] = (SECRET,)) -> Answer:
+def send(url: str, *, timeout_s: float = 5.0, secrets: tuple[str, ...] = (SECRET,)) -> ReceiverResponse:
     sender = Sender(timeout_s=timeout_s, allow=networks(LOOPBACK))
     return sender.send(url, message_id="msg_1", body=BODY, secrets=secrets)
 

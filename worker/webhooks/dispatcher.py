@@ -20,11 +20,11 @@ from stentor.settings import Settings
 from stentor.webhooks.addresses import networks
 from stentor.webhooks.store import WebhookStore
 from stentor.webhooks.webhook import FAILED, PENDING, SKIPPED, SUCCEEDED
-from worker.webhooks.desk import Desk, Errand, Verdict
+from worker.webhooks.delivery_queue import AttemptResult, DeliveryQueue, DueDelivery
 from worker.webhooks.fanout import FanOut
 from worker.webhooks.outbox import Outbox
-from worker.webhooks.schedule import Patience, next_attempt
-from worker.webhooks.sending import Answer, Sender
+from worker.webhooks.retry_policy import RetryPolicy, next_attempt
+from worker.webhooks.sending import ReceiverResponse, Sender
 
 _log = log.get(__name__)
 
@@ -43,15 +43,15 @@ MARGIN_S: Final = 1.0
 LOGGED: Final = 20
 
 
-class Courier:
+class WebhookDispatcher:
     """Brings webhooks to those who want to hear. One per io process; ``start`` begins, ``stop`` ends in order."""
 
-    def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, settings: Settings, *, patience: RetryPolicy | None = None) -> None:
+        self._patience = patience or RetryPolicy()
         self._client = connect(settings)
         self._outbox = Outbox(self._client, f"{settings.host}/{os.getpid()}/{id(self):x}")
         self._fanout = FanOut(self._client, settings)
-        self._desk = Desk(self._client, settings, self._patience)
+        self._desk = DeliveryQueue(self._client, settings, self._patience)
         self._store = WebhookStore(self._client, keep_s=settings.webhook_keep_s)
         self._timeout_s = settings.webhook_timeout_s
         self._sender = Sender(timeout_s=settings.webhook_timeout_s, allow=networks(settings.webhook_allow))
@@ -59,7 +59,7 @@ class Courier:
         self._stopping = threading.Event()
         self._idle = threading.Condition()
         #: What each thread has in hand, by the number of the thread.
-        self._hands: dict[int, Errand] = {}
+        self._hands: dict[int, DueDelivery] = {}
         self._numbers = itertools.count()
         self._renew_at = 0.0
         self._wait_s = LOOK_EVERY_S
@@ -127,7 +127,7 @@ class Courier:
         if look_at is not None:
             self._wait_s = min(LOOK_EVERY_S, max(0.0, look_at - time.time()))
 
-    def _carry(self, number: int, errand: Errand) -> None:
+    def _carry(self, number: int, errand: DueDelivery) -> None:
         """Send a delivery, then others that are due by then."""
         try:
             more = [errand]
@@ -145,11 +145,11 @@ class Courier:
                 del self._hands[number]
                 self._idle.notify_all()
 
-    def _settle(self, errand: Errand) -> None:
+    def _settle(self, errand: DueDelivery) -> None:
         delivery, now = errand.delivery, time.time()
         lines: list[dict[str, Any]] = [dict(line) for line in delivery.log]
         if not errand.wanted:
-            self._desk.settle(errand, Verdict(state=SKIPPED), lines)
+            self._desk.settle(errand, AttemptResult(state=SKIPPED), lines)
             return
         # An owner's secret is made when it is first needed.
         signing = errand.signing or self._store.signing(delivery.owner)
@@ -172,7 +172,7 @@ class Courier:
             took_s=answer.took_s,
         )
 
-    def _disable(self, errand: Errand) -> None:
+    def _disable(self, errand: DueDelivery) -> None:
         delivery = errand.delivery
         try:
             self._store.disable(delivery.endpoint, delivery.owner, "it answered 410")
@@ -181,19 +181,19 @@ class Courier:
         _log.warning("webhook_disabled", endpoint=delivery.endpoint, reason="it answered 410")
 
 
-def judged(answer: Answer, attempts: int, *, patience: Patience, now: float, draw: float) -> Verdict:
+def judged(answer: ReceiverResponse, attempts: int, *, patience: RetryPolicy, now: float, draw: float) -> AttemptResult:
     """What follows from the answer to a delivery's attempt number ``attempts``.
 
     A receiver that asks for a pause gets it for this delivery, up to a day; what else is for it waits no longer than
     for one that fails.
     """
     if answer.error is None:
-        return Verdict(state=SUCCEEDED, endpoint="ok")
+        return AttemptResult(state=SUCCEEDED, endpoint="ok")
     due_at = None
     if not answer.gone:
         due_at = next_attempt(attempts, now=now, attempts_after_s=patience.attempts_after_s, draw=draw)
     open_until = now + min(answer.retry_after_s, patience.longest_pause_s) if answer.retry_after_s else 0.0
     if due_at is None:
-        return Verdict(state=FAILED, endpoint="bad", open_until=open_until)
+        return AttemptResult(state=FAILED, endpoint="bad", open_until=open_until)
     due_at = max(due_at, now + answer.retry_after_s)
-    return Verdict(state=PENDING, due_at=due_at, endpoint="bad", open_until=open_until)
+    return AttemptResult(state=PENDING, due_at=due_at, endpoint="bad", open_until=open_until)

@@ -17,7 +17,7 @@ from stentor.redis.record import from_fields
 from stentor.settings import Settings
 from stentor.webhooks.store import ATTEMPTS_TAKE_S
 from stentor.webhooks.webhook import PENDING, Delivery, Endpoint, Signing, implicit_id
-from worker.webhooks.schedule import Patience
+from worker.webhooks.retry_policy import RetryPolicy
 
 _log = log.get(__name__)
 
@@ -26,7 +26,7 @@ LEASE_S: Final = 3.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Errand:
+class DueDelivery:
     """A delivery in hand: where it goes, and what signs it."""
 
     delivery: Delivery
@@ -49,7 +49,7 @@ class Errand:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
+class AttemptResult:
     """What follows from an attempt: for the delivery, and for its endpoint."""
 
     state: str
@@ -60,14 +60,14 @@ class Verdict:
     open_until: float = 0.0
 
 
-class Desk:
+class DeliveryQueue:
     """Claims deliveries and settles them. Safe for threads.
 
     Raises:
         redis.RedisError: from every method, when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis, settings: Settings, patience: Patience) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, patience: RetryPolicy) -> None:
         self._client = client
         self._settings = settings
         self._patience = patience
@@ -75,7 +75,7 @@ class Desk:
         self._claim = script(client, "webhooks/claim")
         self._done = script(client, "webhooks/record_attempt")
 
-    def claim(self, most: int) -> tuple[list[Errand], float | None]:
+    def claim(self, most: int) -> tuple[list[DueDelivery], float | None]:
         """Deliveries that are due, and when there may be more."""
         look_at, *rows = self._claim(
             keys=[keys.DUE_ENDPOINTS],
@@ -89,14 +89,14 @@ class Desk:
         )
         return [_errand(*row) for row in rows], float(look_at) if look_at else None
 
-    def renew(self, errands: Iterable[Errand]) -> None:
+    def renew(self, errands: Iterable[DueDelivery]) -> None:
         """Say that these are still in hand. One that was settled or taken over meanwhile is not held by this."""
         pipe = self._client.pipeline(transaction=False)
         for errand in errands:
             pipe.zadd(keys.running(errand.delivery.endpoint), {errand.delivery.id: time.time() + LEASE_S}, xx=True)
         pipe.execute()
 
-    def settle(self, errand: Errand, verdict: Verdict, log: list[dict[str, Any]]) -> bool:
+    def settle(self, errand: DueDelivery, verdict: AttemptResult, log: list[dict[str, Any]]) -> bool:
         """Whether it was noted down; False if another courier has taken the delivery over."""
         delivery = errand.delivery
         kept_s = self._endpoint_kept_s if verdict.state == PENDING else self._settings.webhook_keep_s
@@ -128,9 +128,9 @@ class Desk:
         return bool(answer)
 
 
-def _errand(flat: list[str], endpoint: str, signing: str) -> Errand:
+def _errand(flat: list[str], endpoint: str, signing: str) -> DueDelivery:
     delivery = from_fields(Delivery, dict(zip(flat[::2], flat[1::2], strict=True)))
     if endpoint:
         found = Endpoint.from_json(endpoint)
-        return Errand(delivery=delivery, endpoint=found, signing=found.signing)
-    return Errand(delivery=delivery, endpoint=None, signing=Signing.from_json(signing) if signing else None)
+        return DueDelivery(delivery=delivery, endpoint=found, signing=found.signing)
+    return DueDelivery(delivery=delivery, endpoint=None, signing=Signing.from_json(signing) if signing else None)

@@ -17,7 +17,7 @@ MAX_RETRY_AFTER_S: Final = 86_400.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long a delivery is tried, and an endpoint that fails is left alone."""
 
     attempts_after_s: Sequence[float] = ATTEMPTS_AFTER_S
