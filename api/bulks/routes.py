@@ -74,10 +74,10 @@ def submit_bulk() -> Any:
     """
     bulk = _from_source() if request.is_json else _from_form()
     services().bulks.create(bulk)
-    return _answer(_checked(bulk))
+    return _answer(_request_check(bulk))
 
 
-def _checked(bulk: Bulk) -> Bulk:
+def _request_check(bulk: Bulk) -> Bulk:
     """The bulk when it has been checked, or as it is after a while. It is accepted: nothing here fails any more."""
     try:
         services().doorbell.ask(CHECK_BULK, bulk_id=bulk.id)
@@ -182,12 +182,12 @@ def _bulk(fields: BulkFields, *, bulk_id: str, source: str, file_name: str) -> B
 
 def _answer(bulk: Bulk) -> Any:
     if bulk.state == BulkState.FAILED:
-        return _refused(bulk)
+        return _refusal(bulk)
     headers = {"Location": url_for("bulks.get_bulk", bulk_id=bulk.id)}
     return shown(bulk), 200 if bulk.dry_run and bulk.ended else 202, headers
 
 
-def _refused(bulk: Bulk) -> Response:
+def _refusal(bulk: Bulk) -> Response:
     """The problem of a file that was refused: what is wrong with it, row by row."""
     report = bulk.report or {}
     return problems.problem(
@@ -226,32 +226,32 @@ def get_bulk(path: BulkPath, query: GetBulkQuery) -> dict[str, Any]:
 @blueprint.post("/<bulk_id>/pause", responses={200: BulkOut})
 def pause_bulk(path: BulkPath) -> dict[str, Any]:
     """Pause a bulk: what no device holds leaves the lanes."""
-    return _moved(path, "pause")
+    return _move(path, "pause")
 
 
 @blueprint.post("/<bulk_id>/resume", responses={200: BulkOut})
 def resume_bulk(path: BulkPath) -> dict[str, Any]:
     """Go on with a bulk that is paused."""
-    return _moved(path, "resume")
+    return _move(path, "resume")
 
 
 @blueprint.post("/<bulk_id>/cancel", responses={200: BulkOut})
 def cancel_bulk(path: BulkPath) -> dict[str, Any]:
     """Cancel a bulk that has not ended. What was spoken stays."""
-    return _moved(path, "cancel")
+    return _move(path, "cancel")
 
 
 @blueprint.delete("/<bulk_id>", responses={200: BulkOut})
 def delete_bulk(path: BulkPath) -> dict[str, Any]:
     """Cancel a bulk, as `POST .../cancel` does."""
-    return _moved(path, "cancel")
+    return _move(path, "cancel")
 
 
 @blueprint.post("/<bulk_id>/retry", responses={200: BulkOut})
 def retry_bulk(path: BulkPath) -> dict[str, Any]:
     """Try the failed rows of a bulk again, and no others."""
-    return _moved(path, "retry")
+    return _move(path, "retry")
 
 
-def _moved(path: BulkPath, wish: str) -> dict[str, Any]:
+def _move(path: BulkPath, wish: str) -> dict[str, Any]:
     return shown(services().bulks.move(path.bulk_id, owner(), wish))

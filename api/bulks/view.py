@@ -84,9 +84,9 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
         counts=_counts(bulk),
         rows_per_s=bulk.rows_per_s if bulk.state == BulkState.RUNNING else None,
         audio_s=round(bulk.audio_s, 3),
-        estimated_audio_s=_rounded(report.get("estimated_audio_s")),
+        estimated_audio_s=_round(report.get("estimated_audio_s")),
         device_s=round(bulk.device_s, 3),
-        eta_s=_rounded(eta_s),
+        eta_s=_round(eta_s),
         estimated_finish_at=None if eta_s is None else _time(time.time() + eta_s),
         waits_for=waits_for(bulk, beside=len(around.beside(bulk)), devices=around.devices),
         errors=report.pop("errors", None) or [],
@@ -150,5 +150,5 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _rounded(seconds: float | None) -> float | None:
+def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)

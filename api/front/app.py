@@ -54,7 +54,7 @@ class Front:
         headers = dict(scope["headers"])
         limit = await self._limit(scope, headers)
         try:
-            body = await read_body(receive, declared=_declared(headers), limit=limit)
+            body = await read_body(receive, declared=_content_length(headers), limit=limit)
         except StentorError as exc:
             await _refuse(send, exc)
         else:
@@ -74,7 +74,7 @@ class Front:
     async def _limit(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> int:
         """Bytes that the body of this request may have."""
         settings = self._services.settings
-        declared = _declared(headers)
+        declared = _content_length(headers)
         if declared is not None and declared <= NO_KEY_BYTES:
             return NO_KEY_BYTES
         if not await asyncio.to_thread(self._has_key, headers):
@@ -90,7 +90,7 @@ class Front:
         return True
 
 
-def _declared(headers: Mapping[bytes, bytes]) -> int | None:
+def _content_length(headers: Mapping[bytes, bytes]) -> int | None:
     if b"transfer-encoding" in headers:
         return None
     value = headers.get(b"content-length", b"0")

@@ -22,7 +22,7 @@ def speech_answer(
 ) -> Callable[[type[Model]], type[Model]]:
     """A decorator: the answer model with a field for each parameter, or for those in ``only``."""
     shown = [param for param in params_of(params) if only is None or param.name in only]
-    return lambda model: _extend(model, {param.name: _answered(param) for param in shown})
+    return lambda model: _extend(model, {param.name: _answer_field(param) for param in shown})
 
 
 def _optional(param: Param) -> tuple[Any, Any]:
@@ -32,7 +32,7 @@ def _optional(param: Param) -> tuple[Any, Any]:
     return Annotated[kind | None, *metadata], None
 
 
-def _answered(param: Param) -> tuple[Any, Any]:
+def _answer_field(param: Param) -> tuple[Any, Any]:
     return (Annotated[param.plain_type, OneOf(param.choices)] if param.choices else param.plain_type), ...
 
 

@@ -112,15 +112,15 @@ def outcome_of(line: Mapping[str, Any]) -> dict[str, str]:
 
 def job_of(bulk: Bulk, row: Mapping[str, Any], outcome: Mapping[str, str] | None) -> Job:
     """The job of a row that is in no lane: it has its outcome, or was never there."""
-    job = read_job({**_asked(bulk, row), **(outcome or {})})
+    job = read_job({**_request_of(bulk, row), **(outcome or {})})
     return (
         job
         if outcome or bulk.state != BulkState.CANCELED
-        else read_job({**_asked(bulk, row), "state": BulkState.CANCELED})
+        else read_job({**_request_of(bulk, row), "state": BulkState.CANCELED})
     )
 
 
-def _asked(bulk: Bulk, row: Mapping[str, Any]) -> dict[str, str]:
+def _request_of(bulk: Bulk, row: Mapping[str, Any]) -> dict[str, str]:
     """What the row asked for, as a job's hash has it."""
     fields: dict[str, Any] = {
         "created_at": bulk.created_at,
@@ -184,7 +184,7 @@ class Results:
     def chunk(self, bulk: Bulk, chunk: int) -> list[dict[str, Any]]:
         """The lines of a chunk, in order."""
         live = self._store.outcomes(bulk.id, chunk)
-        stored = self._stored(bulk, chunk, "jsonl") if live is None else None
+        stored = self._load_piece(bulk, chunk, "jsonl") if live is None else None
         return [json.loads(line) for line in stored.splitlines()] if stored else self._live(bulk, chunk, live or {})
 
     def pieces(self, bulk: Bulk, kind: str) -> Iterator[bytes]:
@@ -193,7 +193,7 @@ class Results:
             yield as_csv([], header=True)
         for chunk in range(bulk.chunks):
             live = self._store.outcomes(bulk.id, chunk)
-            stored = self._stored(bulk, chunk, kind) if live is None else None
+            stored = self._load_piece(bulk, chunk, kind) if live is None else None
             if stored is None:
                 entries = self._live(bulk, chunk, live or {})
                 stored = jsonl(entries) if kind == "jsonl" else as_csv(entries)
@@ -206,12 +206,12 @@ class Results:
         chunk, at = bulks.chunk_of(row), (row - 1) % CHUNK_ROWS
         asked = rows_of(self._storage, bulk.id, chunk)[at]
         live = self._store.outcomes(bulk.id, chunk)
-        stored = self._stored(bulk, chunk, "jsonl") if live is None else None
+        stored = self._load_piece(bulk, chunk, "jsonl") if live is None else None
         if stored:
             return _job_of_line(bulk, asked, json.loads(stored.splitlines()[at]))
         return job_of(bulk, asked, (live or {}).get(row))
 
-    def _stored(self, bulk: Bulk, chunk: int, kind: str) -> bytes | None:
+    def _load_piece(self, bulk: Bulk, chunk: int, kind: str) -> bytes | None:
         """A piece of the manifest that is in S3; None if no row of the chunk has entered a lane."""
         if chunk >= bulk.next_chunk:
             return None

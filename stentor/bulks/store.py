@@ -96,10 +96,10 @@ class BulkStore:
             while more and len(found) <= limit:
                 ids = text_list(self._client.zrevrangebylex(index, f"({after}" if after else "+", "-", 0, limit + 1))
                 more, after = len(ids) > limit, ids[-1] if ids else after
-                found += [bulk for bulk in self._found(index, ids) if bulk.state in wanted]
+                found += [bulk for bulk in self._load(index, ids) if bulk.state in wanted]
         return BulkPage(bulks=found[:limit], next_cursor=found[limit - 1].id if len(found) > limit else None)
 
-    def _found(self, index: str, ids: Sequence[str]) -> Iterable[Bulk]:
+    def _load(self, index: str, ids: Sequence[str]) -> Iterable[Bulk]:
         """The bulks of these ids; an id whose bulk has expired leaves the index."""
         pipe = self._client.pipeline(transaction=False)
         for bulk_id in ids:
@@ -136,7 +136,7 @@ class BulkStore:
         """
         return self._take_in(bulk_id, BulkState.WAITING, fields)
 
-    def only_checked(self, bulk_id: str, fields: Mapping[str, Any]) -> bool:
+    def finish_dry_run(self, bulk_id: str, fields: Mapping[str, Any]) -> bool:
         """Whether the bulk, which was to be checked and no more, has ended with this."""
         return self._take_in(bulk_id, BulkState.SUCCEEDED, fields)
 
@@ -175,7 +175,7 @@ class BulkStore:
             pipe.hexists(keys.open_chunks(bulk_id), str(chunk))
             pipe.hgetall(keys.outcomes(bulk_id, chunk))
             is_open, lines = pipe.execute()
-        return {int(row): decoded(line) for row, line in lines.items()} if is_open else None
+        return {int(row): decode_outcome(line) for row, line in lines.items()} if is_open else None
 
     def open_chunks(self, bulk_id: str) -> Sequence[int]:
         """Chunks of which Redis has the outcomes, in order."""
@@ -189,7 +189,7 @@ class BulkStore:
         return {int(chunk): int(count) for chunk, count in sorted(found.items(), key=lambda pair: int(pair[0]))}
 
 
-def decoded(line: str) -> dict[str, str]:
+def decode_outcome(line: str) -> dict[str, str]:
     """An outcome as ``shared/outcomes.lua`` wrote it: fields of a job's hash."""
     fields: dict[str, str] = json.loads(line)
     return fields

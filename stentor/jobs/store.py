@@ -73,7 +73,7 @@ class JobStore:
                     time.time(),
                     self._retention_s,
                     EVENTS_KEPT,
-                    json.dumps([_packed(job) for job in jobs]),
+                    json.dumps([_arguments(job) for job in jobs]),
                     _limit(limits.daily_chars),
                     _limit(limits.waiting_jobs),
                 ],
@@ -81,12 +81,12 @@ class JobStore:
             if answer[0] != "ok":
                 raise _refusal(limits, *answer)
             # A row of a bulk leaves nothing behind to be looked at.
-            done = self._settled([] if jobs and jobs[0].bulk else answer[2:])
+            done = self._load_settled([] if jobs and jobs[0].bulk else answer[2:])
         if answer[1]:
             ring()
         return [done.get(job.id, job) for job in jobs]
 
-    def _settled(self, ids: Sequence[str]) -> dict[str, Job]:
+    def _load_settled(self, ids: Sequence[str]) -> dict[str, Job]:
         pipe = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipe.hgetall(keys.job(job_id))
@@ -136,7 +136,7 @@ class JobStore:
             while more and len(jobs) <= limit:
                 ids = self._ids(owner, indexes, limit + 1, after)
                 more, after = len(ids) > limit, ids[-1] if ids else after
-                jobs += [job for job in self._found(owner, indexes, ids) if job.state in wanted]
+                jobs += [job for job in self._load(owner, indexes, ids) if job.state in wanted]
         return JobPage(jobs=jobs[:limit], next_cursor=jobs[limit - 1].id if len(jobs) > limit else None)
 
     def _ids(self, owner: str, indexes: Sequence[str], count: int, after: str | None) -> Sequence[str]:
@@ -145,7 +145,7 @@ class JobStore:
             pipe.zrevrangebylex(keys.jobs(owner, index), f"({after}" if after else "+", "-", 0, count)
         return sorted({job_id for found in pipe.execute() for job_id in found}, reverse=True)[:count]
 
-    def _found(self, owner: str, indexes: Sequence[str], ids: Sequence[str]) -> Iterator[Job]:
+    def _load(self, owner: str, indexes: Sequence[str], ids: Sequence[str]) -> Iterator[Job]:
         """The jobs of these ids; an id whose job has expired leaves the indexes."""
         pipe = self._client.pipeline(transaction=False)
         for job_id in ids:
@@ -158,7 +158,7 @@ class JobStore:
         return (read_job(fields) for fields in hashes if fields)
 
 
-def _packed(job: Job) -> dict[str, object]:
+def _arguments(job: Job) -> dict[str, object]:
     """The job as ``jobs/submit.lua`` takes it."""
     return {
         "job": keys.job(job.id),

@@ -125,7 +125,7 @@ class VoiceDirectory:
         """
         recordings = self._recordings.list(owner)
         last = [recording for recording in recordings if recording.id in kept]
-        gone = [found for found in self._recordings.deleted(kept) if found.owner == owner]
+        gone = [found for found in self._recordings.list_deleted(kept) if found.owner == owner]
         found = {key: one for one in (*recordings, *gone, *last) for key in (one.name, one.id)}
         return OwnersVoices(models=self._models(0), recordings=found)
 

@@ -89,7 +89,7 @@ class RecordingStore:
             raise VoiceNotFound(f"You have no uploaded voice {name!r}.")
         return recording
 
-    def deleted(self, ids: Collection[str] | None = None) -> Iterable[Recording]:
+    def list_deleted(self, ids: Collection[str] | None = None) -> Iterable[Recording]:
         """Deleted recordings that may still have objects in S3: all, or those with these ids."""
         if ids is not None and not ids:
             return []

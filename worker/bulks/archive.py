@@ -20,7 +20,7 @@ from stentor.bulks.store import BulkStore
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from worker.bulks import whole
-from worker.bulks.fetching import fetched
+from worker.bulks.fetching import fetch_ahead
 
 _log = log.get(__name__)
 
@@ -44,10 +44,10 @@ def pack(bulk_id: str, settings: Settings) -> None:
         LockTaken: another process packs it; look again later, for that process may die.
     """
 
-    def packed(bulk: Bulk, store: BulkStore, check: Callable[[], None]) -> dict[str, Any]:
+    def pack(bulk: Bulk, store: BulkStore, check: Callable[[], None]) -> dict[str, Any]:
         return {"archive_keys": list(_parts(bulk, store, Storage(settings), settings.public_url or "", check))}
 
-    whole.make(bulk_id, settings, work="archive", making=MakingState.PACKING, wanted=_is_wanted, act=packed)
+    whole.make(bulk_id, settings, work="archive", making=MakingState.PACKING, wanted=_is_wanted, act=pack)
 
 
 def _is_wanted(bulk: Bulk) -> bool:
@@ -58,7 +58,7 @@ def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check:
     """Write all parts; their keys."""
     results = Results(store, storage)
     lines = (line for chunk in range(bulk.chunks) for line in results.chunk(bulk, chunk) if line.get("audio_key"))
-    files = fetched(storage, lines, lambda line: str(line["audio_key"]), lambda line: line.get("audio_bytes") or 0)
+    files = fetch_ahead(storage, lines, lambda line: str(line["audio_key"]), lambda line: line.get("audio_bytes") or 0)
     following = next(files, None)
     number = 0
     while number == 0 or following is not None:
@@ -66,7 +66,7 @@ def _parts(bulk: Bulk, store: BulkStore, storage: Storage, base_url: str, check:
         part = _ArchivePart(first=following, rest=files, check=check)
         key = bulks.archive_key(bulk.id, number)
         about = _manifests(bulk, results, base_url) if number == 1 else iter(())
-        zipped = _zipped(part.entries(about), datetime.fromtimestamp(bulk.created_at, UTC))
+        zipped = _zip(part.entries(about), datetime.fromtimestamp(bulk.created_at, UTC))
         storage.put_stream(key, cast("IO[bytes]", Reader(zipped)), content_type="application/zip")
         following = part.following
         yield key
@@ -108,12 +108,12 @@ class _ArchivePart:
             if body is None:
                 self._missing.append(f"row {line['row']}, {line['id']}: {line['audio_key']}\n")
             else:
-                yield self._unused(audio_name(line)), (body,)
+                yield self._unique_name(audio_name(line)), (body,)
             self.following = next(self._rest, None)
         if self._missing:
             yield MISSING, (text.encode() for text in self._missing)
 
-    def _unused(self, name: str) -> str:
+    def _unique_name(self, name: str) -> str:
         """The name, with a number if this part has it already (where upper and lower case are the same)."""
         path, number = PurePosixPath(name), 1
         while name.casefold() in self._names:
@@ -123,7 +123,7 @@ class _ArchivePart:
         return name
 
 
-def _zipped(entries: Iterator[tuple[str, Iterable[bytes]]], at: datetime) -> Iterator[bytes]:
+def _zip(entries: Iterator[tuple[str, Iterable[bytes]]], at: datetime) -> Iterator[bytes]:
     """A ZIP of the entries, stored as they are (audio does not get smaller), as pieces that follow each other."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
@@ -137,9 +137,9 @@ def _zipped(entries: Iterator[tuple[str, Iterable[bytes]]], at: datetime) -> Ite
                 for piece in content:
                     for start in range(0, len(piece), SLICE_BYTES):
                         file.write(piece[start : start + SLICE_BYTES])
-                        yield sink.taken()
-        yield sink.taken()
-    yield sink.taken()
+                        yield sink.take()
+        yield sink.take()
+    yield sink.take()
 
 
 class _Sink(io.RawIOBase):
@@ -156,7 +156,7 @@ class _Sink(io.RawIOBase):
         self._written += data
         return len(data)
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         """What was written since the last time."""
         taken = bytes(self._written)
         self._written.clear()

@@ -149,7 +149,7 @@ class _Check:
             more = f" (and {report.bad_rows - 1} more rows)" if report.bad_rows > 1 else ""
             self._refuse(bulk, _Faulty(first.code, named + more), fields)
         elif bulk.dry_run:
-            self._store.only_checked(bulk.id, fields)
+            self._store.finish_dry_run(bulk.id, fields)
         else:
             self._count_characters(bulk, report.chars)
             with redis_errors():

@@ -18,7 +18,7 @@ THREADS: Final = 8
 AHEAD_BYTES, AHEAD_OBJECTS = 16 * 2**20, 32
 
 
-def fetched(
+def fetch_ahead(
     storage: Storage, items: Iterable[T], key_of: Callable[[T], str | None], bytes_of: Callable[[T], int]
 ) -> Iterator[tuple[T, bytes | None]]:
     """Each item with the bytes of its object, in order; None where it has none, or the object is gone.

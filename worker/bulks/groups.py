@@ -30,7 +30,7 @@ from stentor.formats import FORMATS
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from worker.bulks import whole
-from worker.bulks.fetching import fetched
+from worker.bulks.fetching import fetch_ahead
 from worker.finishing import audio
 
 _log = log.get(__name__)
@@ -56,11 +56,11 @@ def join(bulk_id: str, settings: Settings) -> None:
         work="groups",
         making=MakingState.JOINING,
         wanted=lambda bulk: bulk.groups and bulk.state == BulkState.SUCCEEDED,
-        act=lambda bulk, store, check: _joined(bulk, store, Storage(settings), check),
+        act=lambda bulk, store, check: _join(bulk, store, Storage(settings), check),
     )
 
 
-def _joined(bulk: Bulk, store: BulkStore, storage: Storage, check: Callable[[], None]) -> dict[str, Any]:
+def _join(bulk: Bulk, store: BulkStore, storage: Storage, check: Callable[[], None]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="stentor-groups-") as folder:
         report = Path(folder, "joined.jsonl")
         _Joiner(bulk, Results(store, storage), storage, Path(folder)).run(report, check)
@@ -102,7 +102,7 @@ class _Joiner:
         self._results = results
         self._storage = storage
         self._folder = folder
-        self._index = self._described()
+        self._index = self._descriptions()
         self._open: dict[str, _GroupFile] = {}
         self._made = 0
         #: Whether an earlier run may have joined some.
@@ -110,7 +110,7 @@ class _Joiner:
 
     def run(self, report: Path, check: Callable[[], None]) -> int:
         """Join all groups and write what came of each into ``report``; how many there were."""
-        rows = fetched(self._storage, self._rows(), _audio_key, lambda item: item[1].get("audio_bytes") or 0)
+        rows = fetch_ahead(self._storage, self._rows(), _audio_key, lambda item: item[1].get("audio_bytes") or 0)
         with report.open("w", encoding="utf-8") as lines:
             for (group, row), body in rows:
                 check()
@@ -122,7 +122,7 @@ class _Joiner:
                     lines.write(json.dumps(self._end(group), ensure_ascii=False) + "\n")
         return self._made
 
-    def _described(self) -> Iterator[dict[str, Any]]:
+    def _descriptions(self) -> Iterator[dict[str, Any]]:
         """The groups as checking found them, in the order of their first rows."""
         left = b""
         for piece in self._storage.stream(bulks.groups_key(self._bulk.id)):
@@ -143,10 +143,10 @@ class _Joiner:
                     yield group, {**line, "pause_ms": row.get("pause_ms", PAUSE_MS)}
 
     def _begin(self, name: str) -> _GroupFile:
-        described = next(one for one in self._index if self._remembered(one)["group"] == name)
+        described = next(one for one in self._index if self._open_group(one)["group"] == name)
         return self._open[described["group"]]
 
-    def _remembered(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _open_group(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
         """The description, whose group is open from now on."""
         name, form = described["group"], described["format"]
         key = bulks.group_key(self._bulk.id, group_file(name, form))

@@ -35,7 +35,7 @@ class LockTaken(UnavailableError):
 
 
 @contextlib.contextmanager
-def locked(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]:
+def lock(client: redis.Redis, key: str) -> Iterator[Callable[[], None] | None]:
     """A check that raises ``LockLost`` once the lock is no longer held; None if another process holds it.
 
     A thread renews it. A process that was killed loses it after ``LOCK_S``.
@@ -86,7 +86,7 @@ def alone(bulk_id: str, work: str, settings: Settings) -> Iterator[tuple[redis.R
     """
     with (
         contextlib.closing(connect(settings)) as client,
-        locked(client, keys.bulk_lock(bulk_id, work)) as check,
+        lock(client, keys.bulk_lock(bulk_id, work)) as check,
     ):
         if check is None:
             raise LockTaken(f"Another process is doing the work {work!r} of bulk {bulk_id}.")

@@ -59,20 +59,20 @@ def choose(
     if not open_lanes:
         return []
 
-    def aged(state: LaneState) -> bool:
+    def is_old(state: LaneState) -> bool:
         return state.lane.rank > 0 and state.wait_s(now) >= max_wait_s
 
     def pressure(state: LaneState) -> float:
-        return state.wait_s(now) / (max_wait_s if aged(state) else INTERACTIVE_PATIENCE_S)
+        return state.wait_s(now) / (max_wait_s if is_old(state) else INTERACTIVE_PATIENCE_S)
 
     def order(state: LaneState) -> tuple[int, bool, float]:
-        rank = 0 if aged(state) else state.lane.rank
-        return rank, not aged(state) and state.lane.model not in resident, -pressure(state)
+        rank = 0 if is_old(state) else state.lane.rank
+        return rank, not is_old(state) and state.lane.model not in resident, -pressure(state)
 
     head = min(open_lanes, key=order)
     mates = [state for state in open_lanes if state.lane.model == head.lane.model]
     first_rank = min(state.lane.rank for state in open_lanes)
-    passed_over = [state for state in mates if aged(state) and state.lane.rank > first_rank]
+    passed_over = [state for state in mates if is_old(state) and state.lane.rank > first_rank]
     late = sorted(passed_over, key=lambda state: state.oldest_at)[:1]
     mates.sort(
         key=lambda state: (state.lane.rank, abs(state.lane.length - head.lane.length), state.oldest_at),

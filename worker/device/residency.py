@@ -89,7 +89,7 @@ class Residency:
         """Models that are on the device, the last used one first."""
         return tuple(reversed(self._resident))
 
-    def loaded(self, model: str | None) -> Loaded | None:
+    def load_record(self, model: str | None) -> Loaded | None:
         """When a model was loaded; None if it is not on the device."""
         return self._loaded[model] if model in self._resident else None
 

@@ -90,7 +90,7 @@ class StatusBoard:
     def set_models(self, residency: Residency) -> None:
         """Report which model is resident or being loaded. ``loaded_at`` is of the model that was used last."""
         model = next(iter(residency.resident), None)
-        loaded = residency.loaded(model)
+        loaded = residency.load_record(model)
         self.set(
             model=model,
             loading_at=residency.loading_at,

@@ -31,7 +31,7 @@ def check(client: redis.Redis, storage: Storage, *, owner: str, name: str, recor
     store = RecordingStore(client)
     recording = store.find(name, owner)
     if recording is not None and recording.id == recording_id and not recording.is_checked:
-        checked = _checked(client, storage, recording)
+        checked = _process(client, storage, recording)
         _log.info(
             "recording_checked",
             voice_id=recording.id,
@@ -44,7 +44,7 @@ def check(client: redis.Redis, storage: Storage, *, owner: str, name: str, recor
     storage.delete(upload_key(recording_id))
 
 
-def _checked(client: redis.Redis, storage: Storage, recording: Recording) -> Recording:
+def _process(client: redis.Redis, storage: Storage, recording: Recording) -> Recording:
     with tempfile.TemporaryDirectory(prefix="stentor-recording-") as folder:
         source = Path(folder) / "upload"
         try:

@@ -23,7 +23,7 @@ def process(path: Path) -> tuple[bytes, dict[str, Any]]:
         RecordingError: the file cannot be a voice.
     """
     source = read(path)
-    spoken = speech.trimmed(source.samples)
+    spoken = speech.trim(source.samples)
     _check(source, spoken)
     levels = speech.levels_dbfs(source.samples)
     loudness = quality.loudness_lufs(spoken, SAMPLE_RATE_HZ)

@@ -83,7 +83,7 @@ def read(path: Path) -> Source:
     try:
         with soundfile.SoundFile(path) as file:
             _check(file)
-            return _decoded(file)
+            return _decode(file)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError) as exc:
         # Without the place that libsndfile names: the file is ours, and its path nobody's business.
         said = str(getattr(exc, "error_string", exc)).strip().rstrip(".")[:200]
@@ -99,7 +99,7 @@ def _check(file: soundfile.SoundFile) -> None:
         raise RecordingUnreadable(f"The recording has {file.channels} channels. 1 to {MAX_CHANNELS} are allowed.")
 
 
-def _decoded(file: soundfile.SoundFile) -> Source:
+def _decode(file: soundfile.SoundFile) -> Source:
     resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="VHQ")
     edge = _Edge()
     pieces: list[NDArray[np.float32]] = []

@@ -55,7 +55,7 @@ def decode(source: Path, folder: Path, *, wall_s: float = WALL_S) -> Decoded:
     code = _run(source, target, said, wall_s)
     if code != 0:
         _log.warning("decoding_ended", exit_code=code, said=_tail(said.with_suffix(".err")))
-        raise RecordingUnreadable(f"decoding the recording {_how_it_ended(code, wall_s)}")
+        raise RecordingUnreadable(f"decoding the recording {_exit_reason(code, wall_s)}")
     answer = _answer(said)
     if "error" in answer:
         raise _NAMED.get(str(answer["error"]), RecordingUnreadable)(str(answer.get("detail", ""))[:500])
@@ -86,7 +86,7 @@ def _run(source: Path, target: Path, said: Path, wall_s: float) -> int | None:
             return None
 
 
-def _how_it_ended(code: int | None, wall_s: float) -> str:
+def _exit_reason(code: int | None, wall_s: float) -> str:
     if code is None:
         return f"took more than {wall_s:g} s"
     if code == -signal.SIGXCPU:

@@ -57,7 +57,7 @@ def snr_db(levels: NDArray[np.float64]) -> float:
     return max(0.0, speech_dbfs(levels) - noise_dbfs(levels))
 
 
-def trimmed(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def trim(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The samples from where speech begins to where it ends, with ``MARGIN_S`` around; none if there is no speech."""
     levels = levels_dbfs(samples)
     loud = speech_dbfs(levels)

@@ -39,13 +39,15 @@ def sweep(client: redis.Redis, storage: Storage) -> int:
     Raises:
         RedisUnavailable, StorageUnavailable: a neighbour is away; what is left goes next time.
     """
-    unused = [recording for recording in RecordingStore(client).deleted() if not _used(client, recording.id)]
+    unused = [
+        recording for recording in RecordingStore(client).list_deleted() if not _drop_old_uses(client, recording.id)
+    ]
     for recording in unused:
         _remove(client, storage, recording)
     return len(unused)
 
 
-def _used(client: redis.Redis, recording_id: str) -> bool:
+def _drop_old_uses(client: redis.Redis, recording_id: str) -> bool:
     """Whether a job or a bulk that has no outcome yet speaks with it; what is over is taken out of its uses."""
     with redis_errors():
         uses = text_list(client.smembers(keys.recording_uses(recording_id)))

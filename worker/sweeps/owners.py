@@ -25,14 +25,14 @@ def owners(sweep: Round) -> Sequence[str]:
     Raises:
         RedisUnavailable: Redis does not answer.
     """
-    found = {key.owner for key in KeyStore(sweep.client).list()} | _scanned(sweep)
+    found = {key.owner for key in KeyStore(sweep.client).list()} | _scan(sweep)
     with redis_errors():
         if found:
             sweep.client.sadd(keys.OWNERS, *found)
         return sorted(text_list(sweep.client.smembers(keys.OWNERS)))
 
 
-def _scanned(sweep: Round) -> set[str]:
+def _scan(sweep: Round) -> set[str]:
     """Owners by whatever keys the next part of the database has."""
     found: set[str] = set()
     cursor = int(sweep.progress.get("owners") or 0)

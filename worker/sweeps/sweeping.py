@@ -14,7 +14,7 @@ from stentor.redis import keys
 from stentor.redis.client import connect, redis_errors
 from stentor.settings import Settings
 from stentor.storage.s3 import Storage
-from worker.bulks.locking import locked
+from worker.bulks.locking import lock
 from worker.sweeps.devices import sweep_devices
 from worker.sweeps.fence import Fence, SweepOvertaken
 from worker.sweeps.lanes import sweep_lanes
@@ -42,7 +42,7 @@ def sweep(settings: Settings, token: int) -> bool:
             fence.check()
             with redis_errors():
                 client.delete(keys.SWEEP_ASKED)
-            with locked(client, keys.SWEEP_LOCK) as check:
+            with lock(client, keys.SWEEP_LOCK) as check:
                 if check is None:
                     return False
                 sweep_all(

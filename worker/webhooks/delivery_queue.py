@@ -67,10 +67,10 @@ class DeliveryQueue:
         redis.RedisError: from every method, when Redis does not answer.
     """
 
-    def __init__(self, client: redis.Redis, settings: Settings, patience: RetryPolicy) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, policy: RetryPolicy) -> None:
         self._client = client
         self._settings = settings
-        self._patience = patience
+        self._policy = policy
         self._endpoint_kept_s = round(settings.webhook_keep_s + ATTEMPTS_TAKE_S)
         self._claim = script(client, "webhooks/claim")
         self._done = script(client, "webhooks/record_attempt")
@@ -84,7 +84,7 @@ class DeliveryQueue:
                 most,
                 self._settings.webhook_concurrency,
                 LEASE_S,
-                self._patience.give_up_after,
+                self._policy.give_up_after,
             ],
         )
         return [_errand(*row) for row in rows], float(look_at) if look_at else None
@@ -119,9 +119,9 @@ class DeliveryQueue:
                 json.dumps(log),
                 verdict.endpoint,
                 verdict.open_until,
-                self._patience.give_up_after,
-                self._patience.first_pause_s,
-                self._patience.longest_pause_s,
+                self._policy.give_up_after,
+                self._policy.first_pause_s,
+                self._policy.longest_pause_s,
                 self._endpoint_kept_s,
             ],
         )

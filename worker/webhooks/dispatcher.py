@@ -46,12 +46,12 @@ LOGGED: Final = 20
 class WebhookDispatcher:
     """Brings webhooks to those who want to hear. One per io process; ``start`` begins, ``stop`` ends in order."""
 
-    def __init__(self, settings: Settings, *, patience: RetryPolicy | None = None) -> None:
-        self._patience = patience or RetryPolicy()
+    def __init__(self, settings: Settings, *, policy: RetryPolicy | None = None) -> None:
+        self._policy = policy or RetryPolicy()
         self._client = connect(settings)
         self._outbox = Outbox(self._client, f"{settings.host}/{os.getpid()}/{id(self):x}")
         self._fanout = FanOut(self._client, settings)
-        self._desk = DeliveryQueue(self._client, settings, self._patience)
+        self._queue = DeliveryQueue(self._client, settings, self._policy)
         self._store = WebhookStore(self._client, keep_s=settings.webhook_keep_s)
         self._timeout_s = settings.webhook_timeout_s
         self._sender = Sender(timeout_s=settings.webhook_timeout_s, allow=networks(settings.webhook_allow))
@@ -109,7 +109,7 @@ class WebhookDispatcher:
             held = list(self._hands.values())
         if held and time.monotonic() >= self._renew_at:
             self._renew_at = time.monotonic() + RENEW_EVERY_S
-            self._desk.renew(held)
+            self._queue.renew(held)
 
     def _hand_out(self) -> None:
         """Give what is due to threads, as many as are free. A thread that ends takes what is due then by itself."""
@@ -118,23 +118,23 @@ class WebhookDispatcher:
             free = THREADS - len(self._hands)
         if free <= 0:
             return
-        errands, look_at = self._desk.claim(free)
-        for errand in errands:
+        errands, look_at = self._queue.claim(free)
+        for due in errands:
             number = next(self._numbers)
             with self._idle:
-                self._hands[number] = errand
-            threading.Thread(target=self._carry, args=(number, errand), name="delivery", daemon=True).start()
+                self._hands[number] = due
+            threading.Thread(target=self._carry, args=(number, due), name="delivery", daemon=True).start()
         if look_at is not None:
             self._wait_s = min(LOOK_EVERY_S, max(0.0, look_at - time.time()))
 
-    def _carry(self, number: int, errand: DueDelivery) -> None:
+    def _carry(self, number: int, due: DueDelivery) -> None:
         """Send a delivery, then others that are due by then."""
         try:
-            more = [errand]
+            more = [due]
             while more:
                 self._hands[number] = more[0]
                 self._settle(more[0])
-                more = [] if self._stopping.is_set() else self._desk.claim(1)[0]
+                more = [] if self._stopping.is_set() else self._queue.claim(1)[0]
         except (redis.RedisError, StentorError) as exc:
             # What is in hand comes again when its lease is over.
             _log.warning("waiting_for_neighbour", reason=str(exc))
@@ -145,35 +145,37 @@ class WebhookDispatcher:
                 del self._hands[number]
                 self._idle.notify_all()
 
-    def _settle(self, errand: DueDelivery) -> None:
-        delivery, now = errand.delivery, time.time()
+    def _settle(self, due: DueDelivery) -> None:
+        delivery, now = due.delivery, time.time()
         lines: list[dict[str, Any]] = [dict(line) for line in delivery.log]
-        if not errand.wanted:
-            self._desk.settle(errand, AttemptResult(state=SKIPPED), lines)
+        if not due.wanted:
+            self._queue.settle(due, AttemptResult(state=SKIPPED), lines)
             return
         # An owner's secret is made when it is first needed.
-        signing = errand.signing or self._store.signing(delivery.owner)
+        signing = due.signing or self._store.signing(delivery.owner)
         answer = self._sender.send(
-            errand.url, message_id=delivery.event, body=delivery.payload, secrets=signing.valid(now)
+            due.url, message_id=delivery.event, body=delivery.payload, secrets=signing.valid(now)
         )
         lines.append({"at": now, "status": answer.status, "error": answer.error, "took_s": answer.took_s})
-        if answer.gone and errand.endpoint:
-            self._disable(errand)
-        verdict = judged(answer, delivery.attempts + 1, patience=self._patience, now=time.time(), draw=random.random())
-        noted = self._desk.settle(errand, verdict, lines[-LOGGED:])
+        if answer.gone and due.endpoint:
+            self._disable(due)
+        result = attempt_result(
+            answer, delivery.attempts + 1, policy=self._policy, now=time.time(), draw=random.random()
+        )
+        noted = self._queue.settle(due, result, lines[-LOGGED:])
         tell: Callable[..., None] = _log.info if answer.error is None else _log.warning
         tell(
             "webhook_sent",
             delivery_id=delivery.id,
             endpoint=delivery.endpoint,
-            state=verdict.state if noted else "taken over",
+            state=result.state if noted else "taken over",
             status=answer.status,
             reason=answer.error,
             took_s=answer.took_s,
         )
 
-    def _disable(self, errand: DueDelivery) -> None:
-        delivery = errand.delivery
+    def _disable(self, due: DueDelivery) -> None:
+        delivery = due.delivery
         try:
             self._store.disable(delivery.endpoint, delivery.owner, "it answered 410")
         except WebhookNotFound:
@@ -181,7 +183,9 @@ class WebhookDispatcher:
         _log.warning("webhook_disabled", endpoint=delivery.endpoint, reason="it answered 410")
 
 
-def judged(answer: ReceiverResponse, attempts: int, *, patience: RetryPolicy, now: float, draw: float) -> AttemptResult:
+def attempt_result(
+    answer: ReceiverResponse, attempts: int, *, policy: RetryPolicy, now: float, draw: float
+) -> AttemptResult:
     """What follows from the answer to a delivery's attempt number ``attempts``.
 
     A receiver that asks for a pause gets it for this delivery, up to a day; what else is for it waits no longer than
@@ -191,8 +195,8 @@ def judged(answer: ReceiverResponse, attempts: int, *, patience: RetryPolicy, no
         return AttemptResult(state=SUCCEEDED, endpoint="ok")
     due_at = None
     if not answer.gone:
-        due_at = next_attempt(attempts, now=now, attempts_after_s=patience.attempts_after_s, draw=draw)
-    open_until = now + min(answer.retry_after_s, patience.longest_pause_s) if answer.retry_after_s else 0.0
+        due_at = next_attempt(attempts, now=now, attempts_after_s=policy.attempts_after_s, draw=draw)
+    open_until = now + min(answer.retry_after_s, policy.longest_pause_s) if answer.retry_after_s else 0.0
     if due_at is None:
         return AttemptResult(state=FAILED, endpoint="bad", open_until=open_until)
     due_at = max(due_at, now + answer.retry_after_s)

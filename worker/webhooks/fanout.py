@@ -53,7 +53,7 @@ class FanOut:
             if told is None:
                 _log.warning("event_void", type=event.type, id=event.id)
         if deliveries:
-            packed = json.dumps([_packed(delivery, implicit) for delivery, implicit in deliveries])
+            packed = json.dumps([_arguments(delivery, implicit) for delivery, implicit in deliveries])
             self._put(keys=[keys.DUE_ENDPOINTS], args=[now, self._kept_s, packed])
         return written
 
@@ -100,7 +100,7 @@ def _delivery(told: Message, endpoint: str, url: str, state: str, now: float) ->
     )
 
 
-def _packed(delivery: Delivery, implicit: bool) -> dict[str, object]:
+def _arguments(delivery: Delivery, implicit: bool) -> dict[str, object]:
     """The delivery as ``webhooks/put.lua`` takes it."""
     return {
         "id": delivery.id,

@@ -111,15 +111,15 @@ def _message(event: Event, moment: str, body: str, **rest: str | None) -> Messag
 
 def _body(kind: str, at: float, data: Mapping[str, Any]) -> str:
     told: dict[str, Any] = {"type": kind, "timestamp": _rfc3339(at), "data": dict(data)}
-    body = _dumped(told)
+    body = _dump(told)
     if len(body.encode()) >= MAX_BYTES:
         # Only metadata can be so large; whoever needs it finds it at the url.
         told["data"] |= {"metadata": {}, "metadata_omitted": True}
-        body = _dumped(told)
+        body = _dump(told)
     return body
 
 
-def _dumped(told: Mapping[str, Any]) -> str:
+def _dump(told: Mapping[str, Any]) -> str:
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
 
 

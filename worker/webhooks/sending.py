@@ -73,7 +73,7 @@ class Sender:
 
     def send(self, url: str, *, message_id: str, body: str, secrets: Sequence[str]) -> ReceiverResponse:
         """One attempt. It takes no longer than the timeout, the time for looking up a name aside."""
-        headers = signed(message_id, body, secrets, datetime.now(UTC))
+        headers = signature_headers(message_id, body, secrets, datetime.now(UTC))
         started = time.monotonic()
         with self._watchdog.limit(self._timeout_s) as limit:
             status, error, asked = self._exchange(url, headers, body.encode(), limit)
@@ -106,7 +106,7 @@ class Sender:
             _current.limit = None
 
 
-def signed(message_id: str, body: str, secrets: Sequence[str], at: datetime) -> dict[str, str]:
+def signature_headers(message_id: str, body: str, secrets: Sequence[str], at: datetime) -> dict[str, str]:
     """The headers of a webhook, with a signature by each secret."""
     return {
         "Content-Type": "application/json",
@@ -154,15 +154,15 @@ _current = _Current()
 
 class _PlainConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+        return _watch(super()._new_conn())
 
 
 class _TlsConnection(HTTPSConnection):
     def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
+        return _watch(super()._new_conn())
 
 
-def _watched(connected: socket.socket) -> socket.socket:
+def _watch(connected: socket.socket) -> socket.socket:
     if _current.limit is not None:
         _current.limit.watch(connected)
     return connected

@@ -160,7 +160,7 @@ def test_a_dry_run_of_a_good_file_answers_what_was_found(
     )
     DeviceRegistry(client, lease_s=60).report(device)
     report = {"encoding": "gb18030", "estimated_audio_s": 12.0, "errors": []}
-    checker(lambda bulk: bench.store.only_checked(bulk.id, {"rows": 3, "chars": 180, "report": report}))
+    checker(lambda bulk: bench.store.finish_dry_run(bulk.id, {"rows": 3, "chars": 180, "report": report}))
     response = http.post("/v1/bulks", **form(dry_run="true"))
     assert response.status_code == 200
     bulk = response.get_json()

@@ -12,7 +12,7 @@ from stentor.voices.voice import Voice
 from worker.bulks.intake.encodings import Place, detect, lines
 from worker.bulks.intake.report import FIRST_ERRORS, SKIP, CheckOptions, Fault, Report
 from worker.bulks.intake.rows import CheckedRow, RowChecker
-from worker.bulks.intake.sources import blocks, sampled
+from worker.bulks.intake.sources import blocks, sample
 from worker.bulks.intake.sums import Sums
 from worker.bulks.intake.tables import HeaderRefused, Table, open_table
 from worker.bulks.intake.uniqueness import Across
@@ -55,10 +55,10 @@ def check_file(
         Across(Path(scratch) / "across.sqlite") as across,
     ):
         try:
-            sample, whole, stream = sampled(blocks(path, max_bytes=options.max_bytes))
-            encoding = detect(sample, whole=whole)
+            first, whole, stream = sample(blocks(path, max_bytes=options.max_bytes))
+            encoding = detect(first, whole=whole)
             table = open_table(lines(stream, encoding, place), place)
-            for rows in _checked(table, place, checker, max_rows=options.max_rows):
+            for rows in _check_rows(table, place, checker, max_rows=options.max_rows):
                 across.compare(rows)
                 sums.add(rows)
                 faults.add(*(fault for row in rows for fault in row.faults))
@@ -67,19 +67,19 @@ def check_file(
                 if progress:
                     progress(sums.rows)
         except HeaderRefused as exc:
-            raise _refused(
+            raise _refusal(
                 [Fault.of(error, row=0, column=name) for name, error in exc.faults], exc.faults[0][1], faults
             ) from exc
         except BulkError as exc:
             row = 0 if isinstance(exc, FileEmpty) else place.row
-            raise _refused([Fault.of(exc, row=row)], exc, faults) from exc.__cause__
+            raise _refusal([Fault.of(exc, row=row)], exc, faults) from exc.__cause__
         if sums.groups:
             with groups_path.open("w", encoding="utf-8") as file:
                 file.writelines(across.groups())
     return sums.report(table, encoding, faults=faults, chunks=chunks.written)
 
 
-def _checked(table: Table, place: Place, checker: RowChecker, *, max_rows: int) -> Iterator[list[CheckedRow]]:
+def _check_rows(table: Table, place: Place, checker: RowChecker, *, max_rows: int) -> Iterator[list[CheckedRow]]:
     """Checked rows, a chunk of them at a time. Those before an error come before it.
 
     Raises:
@@ -106,7 +106,7 @@ def _checked(table: Table, place: Place, checker: RowChecker, *, max_rows: int) 
         yield rows
 
 
-def _refused(found: Sequence[Fault], error: BulkError, faults: Faults) -> BulkError:
+def _refusal(found: Sequence[Fault], error: BulkError, faults: Faults) -> BulkError:
     """The error of a file that cannot be read, with all that was found."""
     faults.add(*found)
     error.row, error.column = found[0].row, found[0].column

@@ -64,7 +64,7 @@ class Place:
         if self.blank > MAX_BLANK + 2 * self.row:
             raise RowMalformed(f"the file has {self.blank} blank rows until line {self.line}; take them out")
 
-    def named(self) -> str:
+    def label(self) -> str:
         """The row in words."""
         return f"row {self.row}" if self.row else "the header"
 
@@ -189,7 +189,7 @@ def lines(stream: Iterator[bytes], encoding: Encoding, place: Place) -> Iterator
 
 def _endless(place: Place) -> RowMalformed:
     return RowMalformed(
-        f"{place.named()} goes on for more than {place.max_chars} characters, until line {place.line} of the file; "
+        f"{place.label()} goes on for more than {place.max_chars} characters, until line {place.line} of the file; "
         "end each line, and use an even number of quotes in it"
     )
 
@@ -206,7 +206,7 @@ def _texts(stream: Iterator[bytes], encoding: Encoding, place: Place) -> Iterato
             if good := exc.object[: exc.start].decode(encoding.name):
                 yield good
             at = read + len(block or b"") - len(exc.object) + exc.start
-            raise _wrong_byte(exc, at=at, encoding=encoding.name, where=place.named()) from exc
+            raise _wrong_byte(exc, at=at, encoding=encoding.name, where=place.label()) from exc
         read += len(block or b"")
         if text:
             yield text

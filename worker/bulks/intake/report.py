@@ -40,7 +40,7 @@ class CheckOptions:
     max_rows: int = 10_000_000
     max_text_chars: int = 10_000
 
-    def filled(self, params: type[SpeechParams] = SpeechParams) -> dict[str, Any]:
+    def row_defaults(self, params: type[SpeechParams] = SpeechParams) -> dict[str, Any]:
         """The values of a row that has nothing but its text; None is left out."""
         defaults = {name: value for name, value in self.defaults.items() if value is not None}
         own = params(voice=self.default_voice).values() | {"cache": True} | defaults

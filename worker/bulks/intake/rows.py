@@ -55,7 +55,7 @@ class RowChecker:
         self, options: CheckOptions, voices: Callable[[str], Voice], params: type[SpeechParams] = SpeechParams
     ) -> None:
         """``voices`` gives the voice of a name, or raises a RequestError."""
-        self._filled = options.filled(params)
+        self._defaults = options.row_defaults(params)
         self._max_chars = options.max_text_chars
         self._voices = voices
         self._known: dict[str, Voice | RequestError] = {}
@@ -76,7 +76,7 @@ class RowChecker:
         Raises:
             StentorError: from ``voices``, when it is no RequestError.
         """
-        row = CheckedRow({"row": number, TEXT: "", **self._filled}, [])
+        row = CheckedRow({"row": number, TEXT: "", **self._defaults}, [])
         if isinstance(fields, BulkError):
             row.wrong("", fields)
         else:
@@ -132,7 +132,7 @@ class RowChecker:
     def _voice(self, value: Any) -> str:
         name = values.text_of("voice", value).strip()
         if len(name) > VOICE_CHARS:
-            raise VoiceUnknown(f"there is no voice {shown(name)}: a name of {len(name)} characters")
+            raise VoiceUnknown(f"Unknown voice {shown(name)}: names have at most {VOICE_CHARS} characters.")
         known = self._known.get(name)
         if known is None:
             try:

@@ -51,13 +51,13 @@ def blocks(path: Path, *, max_bytes: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         packed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
-        yield from _unpacked(file, max_bytes) if packed else iter(lambda: file.read(BLOCK_BYTES), b"")
+        yield from _unpack(file, max_bytes) if packed else iter(lambda: file.read(BLOCK_BYTES), b"")
 
 
-def _unpacked(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+def _unpack(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
     unpacked = 0
     try:
-        for block in _inflated(file):
+        for block in _inflate(file):
             unpacked += len(block)
             if unpacked > max_bytes:
                 raise FileTooLarge(
@@ -69,7 +69,7 @@ def _unpacked(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
         raise FileUnreadable(f"the file is gzip that breaks after {unpacked} unpacked bytes: {exc}") from exc
 
 
-def _inflated(file: BinaryIO) -> Iterator[bytes]:
+def _inflate(file: BinaryIO) -> Iterator[bytes]:
     """What gzip unpacks to, also if it is several members one after the other (RFC 1952), with zeros behind them.
 
     ``gzip.GzipFile`` reads the name in a header byte by byte, and a header may be a gigabyte.
@@ -99,7 +99,7 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
     raise zlib.error(f"it has more than {MAX_MEMBERS} members")
 
 
-def sampled(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:
+def sample(stream: Iterator[bytes]) -> tuple[bytes, bool, Iterator[bytes]]:
     """The first bytes of a stream, whether they are all of it, and the stream with them.
 
     Raises:

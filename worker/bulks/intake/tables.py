@@ -75,7 +75,7 @@ def open_table(lines: Iterator[str], place: Place) -> Table:
     try:
         names = next(reader, [])
     except csv.Error as exc:
-        raise RowMalformed(f"the header cannot be read: {_said(exc, place)}") from exc
+        raise RowMalformed(f"the header cannot be read: {_csv_reason(exc, place)}") from exc
     faults = check_header(names)
     if faults:
         raise HeaderRefused(faults)
@@ -130,7 +130,7 @@ def _records(reader: Any, names: list[str], place: Place) -> Iterator[Fields]:
         except StopIteration:
             return
         except csv.Error as exc:
-            yield RowMalformed(f"the row cannot be read: {_said(exc, place)}, in line {begun} of the file")
+            yield RowMalformed(f"the row cannot be read: {_csv_reason(exc, place)}, in line {begun} of the file")
             place.row += 1
             continue
         if not any(values) or (len(values) == 1 and values[0].isspace()):
@@ -150,7 +150,7 @@ def _count(values: list[str], width: int, line: int) -> str:
     return f"The row, line {line} of the file, has {len(values)} fields. The header has {width}{more}"
 
 
-def _said(error: csv.Error, place: Place) -> str:
+def _csv_reason(error: csv.Error, place: Place) -> str:
     said = str(error)
     if "unexpected end of data" in said:
         return f"a quote opens that does not end until line {place.line}, the file's last"
@@ -172,7 +172,7 @@ def _objects(lines: Iterator[str], place: Place, seen: dict[str, None]) -> Itera
             value = decode(line)
         except (ValueError, RecursionError) as exc:
             yield RowMalformed(
-                f"Line {place.line} of the file is not JSON: {_json_said(exc)}. Write one object per line."
+                f"Line {place.line} of the file is not JSON: {_json_reason(exc)}. Write one object per line."
             )
         else:
             if isinstance(value, dict) and len(seen) < MOST_NAMES:
@@ -190,7 +190,7 @@ def _fields(value: Any, place: Place) -> Fields:
     return RowMalformed(f"Line {place.line} of the file is {kind}. Write an object, {{\"text\": ...}}.")  # fmt: skip
 
 
-def _json_said(error: ValueError | RecursionError) -> str:
+def _json_reason(error: ValueError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, json.JSONDecodeError):

@@ -50,7 +50,7 @@ class Across:
     def compare(self, rows: Sequence[CheckedRow]) -> None:
         """Note faults in rows whose id, file name or group does not go with that of a row before it."""
         self._firsts("id", "ids", rows, str, IdDuplicate)
-        self._firsts("filename", "filenames", rows, _folded, FilenameDuplicate)
+        self._firsts("filename", "filenames", rows, _fold, FilenameDuplicate)
         grouped = [row for row in rows if "group" in row.line]
         if grouped:
             self._group(grouped)
@@ -78,7 +78,7 @@ class Across:
     def _group(self, rows: Sequence[CheckedRow]) -> None:
         groups: dict[str, _GroupRows] = {}
         for row in rows:
-            key = _folded(row.line["group"])
+            key = _fold(row.line["group"])
             group = (
                 groups.get(key) or self._known(key) or _GroupRows(row.line["group"], 0, row.number, row.number, None)
             )
@@ -129,6 +129,6 @@ class _GroupRows:
 _GROUP_FIELDS: Final = ", ".join(f'"{field.name}"' for field in dataclasses.fields(_GroupRows))
 
 
-def _folded(name: str) -> str:
+def _fold(name: str) -> str:
     """The name as file systems that do not look at case compare it."""
     return unicodedata.normalize("NFC", name).casefold() if not name.isascii() else name.lower()

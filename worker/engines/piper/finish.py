@@ -76,17 +76,17 @@ def join(text: str, rows: Sequence[tuple[IntArray, Spoken]], sound: Sound) -> Sp
         if pieces:
             pieces.append(pause)
             at += len(pause)
-        piece, cut = _trimmed(_checked(spoken.samples), sound.sample_rate_hz)
+        piece, cut = _trim(_require_sound(spoken.samples), sound.sample_rate_hz)
         if spoken.frames is None:
             times = None
         elif times is not None:
             times += _word_times(ids, spoken.frames, sound, offset=at - cut, low=at, high=at + len(piece))
         pieces.append(piece)
         at += len(piece)
-    return Speech(samples=_levelled(np.concatenate(pieces), sound.sample_rate_hz), words=_named(text, times))
+    return Speech(samples=_level(np.concatenate(pieces), sound.sample_rate_hz), words=_pair_words(text, times))
 
 
-def _checked(samples: FloatArray) -> FloatArray:
+def _require_sound(samples: FloatArray) -> FloatArray:
     if samples.size == 0:
         raise AudioInvalid("the model answered with 0 samples")
     peak = float(np.abs(samples).max())
@@ -104,7 +104,7 @@ def _loudness(samples: FloatArray, window: int) -> NDArray[np.float64]:
     return rms
 
 
-def _trimmed(samples: FloatArray, sample_rate_hz: int) -> tuple[FloatArray, int]:
+def _trim(samples: FloatArray, sample_rate_hz: int) -> tuple[FloatArray, int]:
     """The samples without dead air at their ends, and how many were cut from the start."""
     window = max(1, round(WINDOW_S * sample_rate_hz))
     loudness = _loudness(samples, window)
@@ -120,7 +120,7 @@ def _trimmed(samples: FloatArray, sample_rate_hz: int) -> tuple[FloatArray, int]
     return piece, start
 
 
-def _levelled(samples: FloatArray, sample_rate_hz: int) -> FloatArray:
+def _level(samples: FloatArray, sample_rate_hz: int) -> FloatArray:
     """The samples at ``LEVEL``, or as near as ``CEILING`` allows: float32, -0.95..0.95."""
     loudness = _loudness(samples, max(1, round(WINDOW_S * sample_rate_hz)))
     active = loudness[loudness > ACTIVE * loudness.max()]
@@ -152,7 +152,7 @@ def _words(ids: IntArray, sound: Sound) -> Iterator[list[int]]:
             yield spoken
 
 
-def _named(text: str, times: list[tuple[float, float]] | None) -> tuple[WordTime, ...]:
+def _pair_words(text: str, times: list[tuple[float, float]] | None) -> tuple[WordTime, ...]:
     """The times with the text's words; none if the counts differ ("5" is one word, "fifty-one" may be two)."""
     words = [word for word in text.split() if any(char.isalnum() for char in word)]
     if times is None or len(times) != len(words):

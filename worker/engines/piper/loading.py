@@ -81,12 +81,12 @@ def _sessions(halves: Halves, device: str, memory_limit_bytes: int | None) -> Cu
     rest = None if quarter is None else 3 * quarter
     text = OnnxSession(halves.text, device, threads=1, memory_limit_bytes=quarter)
     if device == "cpu":
-        return tiled(halves, text)
+        return tile(halves, text)
     head = OnnxSession(halves.latent, device, threads=1, memory_limit_bytes=rest)
     return CutModel(names=halves, text=text, head=head, boundary=halves.audio)
 
 
-def tiled(halves: Halves, text: OnnxSession) -> CutModel:
+def tile(halves: Halves, text: OnnxSession) -> CutModel:
     """The model as a CPU runs it fastest: rewritten, and in tiles if the decoder allows it."""
     try:
         head, boundary, rest = stages(halves.latent)

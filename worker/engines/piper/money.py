@@ -17,14 +17,14 @@ _PRICE = re.compile(
 )
 
 
-def spoken(text: str) -> str:
+def spell_prices(text: str) -> str:
     """The text with "$7.99" as "7 dollars and 99 cents", "£2 million" as "2 million pounds", "a €5 note" as "a 5 euro
     note". Prices that are written in another way are left as they are.
     """
-    return _PRICE.sub(_said, text)
+    return _PRICE.sub(_words_of, text)
 
 
-def _said(price: re.Match[str]) -> str:
+def _words_of(price: re.Match[str]) -> str:
     one, several, hundredth, hundredths = _UNITS[price["sign"]]
     article, whole, decimals, scale = price["article"] or "", price["whole"], price["decimals"], price["scale"]
     if scale or (decimals and len(decimals) != 2):

@@ -19,7 +19,7 @@ from piper import PiperConfig, PiperVoice
 from stentor.errors import EngineFailed, TextUnspeakable
 from worker.engines.contract import Segment, Utterance
 from worker.engines.piper.config import VoiceConfig, config_path
-from worker.engines.piper.money import spoken
+from worker.engines.piper.money import spell_prices
 
 #: Latent frames per phoneme id and per sentence, at length scale 1: least squares over 48 sentences of the joe voice,
 #: 13 to 187 ids each (2.07 and 17.5). The sentence's own part is mostly the silence at its end.
@@ -69,7 +69,7 @@ class Phonemiser:
 
     def _sentences(self, text: str) -> tuple[NDArray[np.int64], ...]:
         plain = RAW.sub("[ ", text)  # a client's text is only ever text
-        rows = self._rows(spoken(plain) if self._config.espeak.voice.startswith("en") else plain)
+        rows = self._rows(spell_prices(plain) if self._config.espeak.voice.startswith("en") else plain)
         sentences = [np.array(ids, dtype=np.int64) for ids in rows if not self._spoken.isdisjoint(ids)]
         if not sentences:
             raise TextUnspeakable(f"the voice {self._model} finds nothing to say in a text of {len(text)} characters")

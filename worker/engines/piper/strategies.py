@@ -54,7 +54,7 @@ class Strategy(Protocol):
         """End the threads."""
 
 
-def guarded(run: Callable[[In], Out], row: In) -> Out | SynthesisError:
+def run_row(run: Callable[[In], Out], row: In) -> Out | SynthesisError:
     """What ``run`` answers for one row, or its error as a ``SynthesisError``: a bad row is its own failure."""
     try:
         return run(row)
@@ -96,7 +96,7 @@ class SideBySide:
     def speak(self, rows: Sequence[Row]) -> list[Spoken | SynthesisError]:
         """One answer per row, in order."""
         order = sorted(range(len(rows)), key=lambda at: len(rows[at].ids) * rows[at].length_scale, reverse=True)
-        running = {at: self._threads.submit(guarded, self._speak_one, rows[at]) for at in order}
+        running = {at: self._threads.submit(run_row, self._speak_one, rows[at]) for at in order}
         return [running[at].result() for at in range(len(rows))]
 
     def _speak_one(self, row: Row) -> Spoken:
@@ -144,7 +144,7 @@ class Padded:
                 raise  # the worker makes smaller batches of it, and remembers
             except Exception as exc:  # noqa: BLE001 (one row of the pass is bad, or all together are too much)
                 log.warning("pass_split", rows=len(rows), error=str(exc))
-        answers = [guarded(run, [row]) for row in rows]
+        answers = [run_row(run, [row]) for row in rows]
         return [answer if isinstance(answer, SynthesisError) else answer[0] for answer in answers]
 
     def _encode(self, rows: list[Row]) -> list[Half | SynthesisError]:
@@ -161,18 +161,18 @@ class Padded:
             means, deviations = encoded.means[at, :, :count], encoded.log_deviations[at, :, :count]
             return row, latents(row, generators[at], means, deviations, frames), frames
 
-        return [guarded(expand, at) for at in range(len(rows))]
+        return [run_row(expand, at) for at in range(len(rows))]
 
     def _text(self, rows: list[Row], noises: list[FloatArray]) -> Encoded:
         lengths = np.array([len(row.ids) for row in rows])
-        ids = np.stack([_padded(row.ids, lengths.max()) for row in rows])
-        noise = np.stack([_padded(noise, lengths.max()) for noise in noises])
+        ids = np.stack([_pad(row.ids, lengths.max()) for row in rows])
+        noise = np.stack([_pad(noise, lengths.max()) for noise in noises])
         return self._model.encode(ids, lengths, noise, speakers_of([row.speaker_id for row in rows]))
 
     def _decode(self, group: list[Half]) -> list[Spoken | SynthesisError]:
         counts = [z.shape[1] for _, z, _ in group]
         width = max(counts) + MARGIN_FRAMES
-        z = np.stack([_padded(z, width) for _, z, _ in group])
+        z = np.stack([_pad(z, width) for _, z, _ in group])
         mask = (np.arange(width) < np.array(counts)[:, None]).astype(np.float32)[:, None]  # (rows, 1, frames)
         audio = self._model.decode(z, mask, speakers_of([row.speaker_id for row, _, _ in group]))
         return [
@@ -193,6 +193,6 @@ def groups(counts: Sequence[int], budget: int) -> list[list[int]]:
     return found
 
 
-def _padded(array: np.ndarray, width: int) -> np.ndarray:
+def _pad(array: np.ndarray, width: int) -> np.ndarray:
     """``array`` with zeros behind its last axis, up to ``width``."""
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])])

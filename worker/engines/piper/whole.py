@@ -18,7 +18,7 @@ from worker.engines.piper.graphs.wires import Wires
 from worker.engines.piper.latents import FloatArray, Row
 from worker.engines.piper.model import speakers_of
 from worker.engines.piper.sessions import OnnxSession
-from worker.engines.piper.strategies import guarded
+from worker.engines.piper.strategies import run_row
 
 #: Prefix of the inputs that stand in for the graph's noise.
 NOISE_PREFIX = "stentor_noise_"
@@ -80,7 +80,7 @@ class WholeGraph:
 
     def speak(self, rows: Sequence[Row]) -> list[Spoken | SynthesisError]:
         """One answer per row, in order."""
-        return [guarded(self.speak_one, row) for row in rows]
+        return [run_row(self.speak_one, row) for row in rows]
 
     def speak_one(self, row: Row) -> Spoken:
         """One row; run again with more noise if the graph asked for more than expected."""

@@ -25,7 +25,7 @@ from stentor.storage.s3 import Storage
 from tests.support.work.bulks import BulkBench, failed, succeeded
 from worker.bulks import archive
 from worker.bulks.archive import Reader, pack
-from worker.bulks.locking import LockTaken, locked
+from worker.bulks.locking import LockTaken, lock
 
 HOSTILE = [
     "../../x",
@@ -169,7 +169,7 @@ def test_an_archive_is_whole_or_not_there(bench: BulkBench, monkeypatch: pytest.
 def test_two_do_not_pack_at_once_and_what_is_packed_is_not_packed_again(bench: BulkBench) -> None:
     bulk = bench.taken([{}])
     bulk = bench.settle(bulk, {1: bench.spoken(bulk, 1, b"one")})
-    with locked(bench.client, keys.bulk_lock(bulk.id, "archive")) as held:
+    with lock(bench.client, keys.bulk_lock(bulk.id, "archive")) as held:
         assert held is not None
         with pytest.raises(LockTaken):
             pack(bulk.id, bench.settings)

@@ -19,7 +19,7 @@ from stentor.settings import Settings
 from stentor.storage.s3 import Storage
 from tests.support.work.bulks import BulkBench, failed, succeeded
 from worker.bulks.groups import group_file, join
-from worker.bulks.locking import LockTaken, locked
+from worker.bulks.locking import LockTaken, lock
 from worker.finishing import audio
 
 RATE_HZ = 16_000
@@ -190,7 +190,7 @@ def test_many_groups_that_all_stay_open_are_joined_across_chunks(bench: BulkBenc
 def test_two_do_not_join_at_once(bench: BulkBench) -> None:
     bulk = bench.taken([{"group": "a"}], groups=described(("a", [1])))
     bulk = bench.settle(bulk, {1: bench.spoken(bulk, 1, constant(0.1, 0.5))})
-    with locked(bench.client, keys.bulk_lock(bulk.id, "groups")), pytest.raises(LockTaken):
+    with lock(bench.client, keys.bulk_lock(bulk.id, "groups")), pytest.raises(LockTaken):
         join(bulk.id, bench.settings)
     assert bench.now(bulk).groups_state is None
 

@@ -99,8 +99,8 @@ def stormy(settings: Settings) -> Settings:
 
 
 @contextmanager
-def couriers(settings: Settings, count: int, patience: RetryPolicy = HASTY) -> Iterator[list[WebhookDispatcher]]:
-    made = [WebhookDispatcher(settings, patience=patience) for _ in range(count)]
+def couriers(settings: Settings, count: int, policy: RetryPolicy = HASTY) -> Iterator[list[WebhookDispatcher]]:
+    made = [WebhookDispatcher(settings, policy=policy) for _ in range(count)]
     for one in made:
         one.start()
     try:
@@ -208,14 +208,12 @@ def test_an_endpoint_that_fails_is_left_alone_and_then_tried_one_at_a_time(
 ) -> None:
     store = WebhookStore(client, keep_s=3600)
     works = False
-    patience = RetryPolicy(
-        attempts_after_s=(0, *[0.01] * 1000), give_up_after=5, first_pause_s=0.2, longest_pause_s=0.4
-    )
+    policy = RetryPolicy(attempts_after_s=(0, *[0.01] * 1000), give_up_after=5, first_pause_s=0.2, longest_pause_s=0.4)
 
     def how(handler: Handler, request: Received) -> None:
         handler.answer(200 if works else 500)
 
-    with receiver(how) as there, couriers(stormy, 2, patience):
+    with receiver(how) as there, couriers(stormy, 2, policy):
         made = endpoint(store, there.url)
         for number in range(100):
             settle(client, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.engines.piper.money import spoken
+from worker.engines.piper.money import spell_prices
 
 
 @pytest.mark.parametrize(
@@ -28,4 +28,4 @@ from worker.engines.piper.money import spoken
     ],
 )
 def test_prices(written: str, said: str) -> None:
-    assert spoken(written) == said
+    assert spell_prices(written) == said

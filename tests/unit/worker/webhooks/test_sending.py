@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from stentor.webhooks.addresses import networks
 from tests.support.servers.receivers import LOOPBACK, Handler, Received, receiver
-from worker.webhooks.sending import ReceiverResponse, Sender, signed
+from worker.webhooks.sending import ReceiverResponse, Sender, signature_headers
 
 SECRET, OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = json.dumps({"type": "job.succeeded", "data": {"name": "Ünïcode 🎉"}}, ensure_ascii=False)
@@ -81,7 +81,7 @@ def test_what_arrives_verifies_with_the_public_library() -> None:
 
 
 def test_during_a_rotation_both_secrets_verify() -> None:
-    headers = signed("msg_1", BODY, [SECRET, OTHER], datetime.now(UTC))
+    headers = signature_headers("msg_1", BODY, [SECRET, OTHER], datetime.now(UTC))
     assert len(headers["webhook-signature"].split(" ")) == 2
     for secret in (SECRET, OTHER):
         assert Webhook(secret).verify(BODY, headers) == json.loads(BODY)

@@ -95,7 +95,7 @@ def _float(name: str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
 
 
-def _scaled(wires: Wires, position: int) -> list[tuple[NodeProto, str]]:
+def _scale_nodes(wires: Wires, position: int) -> list[tuple[NodeProto, str]]:
     """All Mul nodes with ``scales[position]``, each with its other factor."""
     found = []
     for node in wires.ops("Mul"):
@@ -116,7 +116,7 @@ def _only(things: Sequence[T], what: str) -> T:
 
 def _durations(wires: Wires) -> tuple[str, str]:
     """The output of Ceil, and ``w``."""
-    scaled = {node.output[0]: other for node, other in _scaled(wires, LENGTH)}
+    scaled = {node.output[0]: other for node, other in _scale_nodes(wires, LENGTH)}
     ceils = [node for node in wires.ops("Ceil") if node.input[0] in scaled]
     ceil = _only(ceils, "Ceil of something times scales[1]")
     return ceil.output[0], scaled[ceil.input[0]]
@@ -129,13 +129,13 @@ def _is_noise(wires: Wires, tensor: str) -> bool:
 
 def _duration_noise(wires: Wires) -> str | None:
     """The scaled noise of the duration predictor; None if nothing is scaled by scales[2]."""
-    noises = [node.output[0] for node, other in _scaled(wires, NOISE_W) if _is_noise(wires, other)]
+    noises = [node.output[0] for node, other in _scale_nodes(wires, NOISE_W) if _is_noise(wires, other)]
     return _only(noises, "RandomNormalLike times scales[2]") if noises else None
 
 
 def _latents(wires: Wires) -> tuple[str, str, str]:
     """``z``, ``s'`` and ``m'``."""
-    scaled, product = _only(_scaled(wires, NOISE), "product with scales[0]")
+    scaled, product = _only(_scale_nodes(wires, NOISE), "product with scales[0]")
     factors = wires.maker.get(product)
     if factors is None or factors.op_type != "Mul":
         raise NotCuttable("what is multiplied by scales[0] is not a product")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.webhooks.delivery_queue import AttemptResult
-from worker.webhooks.dispatcher import judged
+from worker.webhooks.dispatcher import attempt_result
 from worker.webhooks.retry_policy import ATTEMPTS_AFTER_S, RetryPolicy, next_attempt, retry_after_s
 from worker.webhooks.sending import ReceiverResponse
 
@@ -51,7 +51,7 @@ def test_a_receiver_can_ask_for_a_pause_in_seconds_or_until_a_date(value: str | 
 
 def verdict(attempts: int = 1, **answer: object) -> AttemptResult:
     made = ReceiverResponse(took_s=0.1, **answer)  # type: ignore[arg-type]
-    return judged(made, attempts, patience=RetryPolicy(longest_pause_s=120), now=NOW, draw=0.5)
+    return attempt_result(made, attempts, policy=RetryPolicy(longest_pause_s=120), now=NOW, draw=0.5)
 
 
 def test_success_settles() -> None:
