@@ -264,7 +264,7 @@ def test_without_rights_it_says_so_once_and_goes_on(keeper: ClockKeeper, gpus: S
     for second in range(5):
         found = tick(keeper, "low", now=NOON + second)["testhost/cuda:0"]
     assert found.state == "unavailable"
-    assert found.reason == f"the driver does not set the clocks of {A}: Insufficient Permissions"
+    assert found.reason == f"The driver refused to set the clocks of {A}: Insufficient Permissions"
     assert words(gpus) == [("set_gpu", 210, 210, NO_PERMISSION)]
     assert client.hgetall(keys.clocks("testhost")) == {}
     assert keeper.readings()["testhost/cuda:0"].power_w == 8.0
