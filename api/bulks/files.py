@@ -129,7 +129,7 @@ def pack_archive(path: BulkPath) -> tuple[dict[str, Any], int]:
     store = services().bulks
     bulk = _with_rows(path)
     store.put(bulk.id, archive=True)
-    # Looked at again: if it ends from here on, the feeder sees that an archive is wanted.
+    # Looked at again: if it ends after this, the feeder sees that an archive was requested.
     bulk = store.get(path.bulk_id, owner())
     if bulk.ended and bulk.archive_state != MakingState.READY:
         store.put(bulk.id, archive_state=MakingState.PACKING)

@@ -33,7 +33,7 @@ def base_url() -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Around:
-    """What goes on beside a bulk at one moment."""
+    """What else is active at one moment."""
 
     active: Sequence[Bulk]
     lanes: Sequence[LaneState]
@@ -52,7 +52,7 @@ class Around:
         bulks = [bulk for bulk in map(found.bulks.glance, ids) if bulk is not None and bulk.state in _FEEDING]
         return cls(active=bulks, lanes=found.backlog.lanes(), devices=found.devices.list())
 
-    def beside(self, bulk: Bulk) -> list[Bulk]:
+    def others(self, bulk: Bulk) -> list[Bulk]:
         """Other bulks that want the devices."""
         return [other for other in self.active if other.id != bulk.id]
 
@@ -64,7 +64,7 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
     eta_s = None
     # Of a dry run: when it would be done, had it been taken now.
     if bulk.state in _FEEDING or (bulk.dry_run and bulk.state == BulkState.SUCCEEDED):
-        eta_s = estimate.left_s(bulk, others=around.beside(bulk), lanes=around.lanes, devices=around.devices)
+        eta_s = estimate.left_s(bulk, others=around.others(bulk), lanes=around.lanes, devices=around.devices)
     error = None
     if bulk.error_code is not None:
         error = ErrorOut(code=bulk.error_code, detail=bulk.error_detail or "", retryable=False)
@@ -88,7 +88,7 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
         device_s=round(bulk.device_s, 3),
         eta_s=_round(eta_s),
         estimated_finish_at=None if eta_s is None else _time(time.time() + eta_s),
-        waits_for=waits_for(bulk, beside=len(around.beside(bulk)), devices=around.devices),
+        waits_for=waits_for(bulk, others=len(around.others(bulk)), devices=around.devices),
         errors=report.pop("errors", None) or [],
         report=report or None,
         errors_url=f"{at}/errors.csv" if checked else None,
@@ -101,7 +101,7 @@ def shown(bulk: Bulk, around: Around | None = None) -> dict[str, Any]:
     ).model_dump(mode="json")
 
 
-def waits_for(bulk: Bulk, *, beside: int, devices: Sequence[DeviceStatus]) -> str | None:
+def waits_for(bulk: Bulk, *, others: int, devices: Sequence[DeviceStatus]) -> str | None:
     """What has to come before the bulk goes on, in words; None if it goes on, or has ended."""
     if bulk.state == BulkState.CHECKING:
         return "a check of the file"
@@ -112,7 +112,7 @@ def waits_for(bulk: Bulk, *, beside: int, devices: Sequence[DeviceStatus]) -> st
     if not any(device.state in LIVE for device in devices):
         return "a device"
     if bulk.state == BulkState.WAITING:
-        return f"its turn beside {beside} other bulk{'s' if beside > 1 else ''}" if beside else "its turn"
+        return f"its turn among {others} other bulk{'s' if others > 1 else ''}" if others else "its turn"
     return None
 
 

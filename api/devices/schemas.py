@@ -68,7 +68,7 @@ class DeviceOut(BaseModel):
         want: Mapping[str, Any] = MappingProxyType({}),
         clocks: ClocksReport | None = None,
     ) -> DeviceOut:
-        """The device as clients see it, with what the schedulers have told of it."""
+        """The device as clients see it, with what the schedulers report about it."""
         return cls.model_validate(
             {
                 **vars(status),

@@ -15,7 +15,7 @@ from stentor import errors, log
 _log = log.get(__name__)
 
 CONTENT_TYPE = "application/problem+json"
-#: Maximum number of wrong fields in a problem; beside more of them stands their number.
+#: Maximum number of wrong fields in a problem; with more of them, ``error_count`` has their number.
 MAX_FIELDS = 100
 
 #: Pydantic's name for a text with a lone surrogate.

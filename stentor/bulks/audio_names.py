@@ -10,7 +10,7 @@ from stentor.formats import FORMATS
 
 #: Bytes of a part of a name in UTF-8. File systems take 255; what is added (row, ending, a number) needs some of them.
 PART_BYTES: Final = 120
-#: Signs beside letters and digits that a name keeps. None of them leads anywhere or means something to a shell.
+#: Characters that a name keeps, in addition to letters and digits. None leads anywhere or has a meaning in a shell.
 _KEPT: Final = frozenset("-_.+=@ ")
 #: Signs that lead somewhere, or that some file systems refuse.
 _REFUSED: Final = frozenset('<>:"|?*\\/')

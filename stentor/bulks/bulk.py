@@ -94,7 +94,7 @@ class Bulk:
     #: Whether to pack the audio into an archive as soon as the bulk has succeeded.
     archive: bool = False
     webhook_url: str | None = None
-    #: Whether the webhook is also told about progress.
+    #: Whether the webhook also receives progress events.
     webhook_progress: bool = False
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created_at: float = dataclasses.field(default_factory=time.time)

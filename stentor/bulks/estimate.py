@@ -11,7 +11,7 @@ from stentor.speech import CHARS_PER_S
 
 
 def audio_s(chars: int, speed: float = 1.0) -> float:
-    """Seconds that a text of so many characters lasts, about."""
+    """Estimated length of the audio of a text with this number of characters, in seconds."""
     return chars / CHARS_PER_S / speed
 
 

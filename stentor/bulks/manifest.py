@@ -101,7 +101,7 @@ def _time(seconds: float | None) -> str | None:
 
 
 def outcome_of(line: Mapping[str, Any]) -> dict[str, str]:
-    """The outcome that a line tells, as a job's hash had it."""
+    """The outcome in a line, as fields of a job's hash."""
     texts = {name: line[name] for name in ("state", "audio_key", "sha256", "device") if line.get(name) is not None}
     names = ("audio_s", "audio_bytes", "attempts", "cached", "quality")
     values = {name: json.dumps(line[name]) for name in names if line.get(name) is not None}

@@ -44,7 +44,7 @@ class BulkStore:
     """
 
     def __init__(self, client: redis.Redis, *, retention_s: int, replicas: int = 0) -> None:
-        """With ``replicas``, so many must have a bulk before it is put down."""
+        """With ``replicas``, that many must have a bulk before it counts as stored."""
         self._client = client
         self._retention_s = retention_s
         self._replicas = replicas
@@ -70,7 +70,7 @@ class BulkStore:
         return from_fields(Bulk, fields) if "owner" in fields else None
 
     def find(self, bulk_id: str) -> Bulk | None:
-        """The bulk as it is now, whoever owns it; None if there is none."""
+        """The bulk of any owner as it is now; None if it does not exist."""
         with redis_errors():
             fields = text_map(self._client.hgetall(keys.bulk(bulk_id)))
         return from_fields(Bulk, fields) if "owner" in fields else None

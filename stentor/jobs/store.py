@@ -25,7 +25,7 @@ from stentor.redis.client import call_replicated, redis_errors, script, text_map
 EVENTS_KEPT = 10_000
 #: Seconds after which some of the jobs that wait have most likely been spoken.
 ROOM_AFTER_S = 5.0
-#: Notes of lanes that are no longer so and are kept nevertheless, beside as many as there are lanes.
+#: Number of outdated notes of lanes that are kept, in addition to one for each lane.
 MOST_STALE = 10_000
 
 
@@ -45,7 +45,7 @@ class JobStore:
     """
 
     def __init__(self, client: redis.Redis, *, retention_s: int, replicas: int = 0) -> None:
-        """With ``replicas``, so many must have the jobs before a submission returns."""
+        """With ``replicas``, that many must have the jobs before a submission returns."""
         self._client = client
         self._retention_s = retention_s
         self._replicas = replicas
@@ -61,7 +61,7 @@ class JobStore:
         when some wait and there are fewer doorbells than devices to hear them.
 
         Raises:
-            DailyCharsExceeded, TooManyWaiting: the key may not have so many.
+            DailyCharsExceeded, TooManyWaiting: the key would exceed its limit.
         """
         with redis_errors():
             answer = call_replicated(
@@ -189,7 +189,7 @@ def _refusal(limits: Limits, which: str, there: int, more: int) -> LimitError:
 
 
 class Backlog:
-    """What waits, for whoever decides what to do next: a device, or the scheduler. Safe for threads."""
+    """What waits, for devices and the scheduler. Safe for threads."""
 
     def __init__(self, client: redis.Redis, *, lease_s: float) -> None:
         self._client = client

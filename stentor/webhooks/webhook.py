@@ -220,7 +220,7 @@ class Delivery:
     settled_at: float | None = None
     #: Attempts since it was created or replayed.
     attempts: int = 0
-    #: Number of claims by dispatchers; tells whether a dispatcher still holds it.
+    #: Number of claims by dispatchers; it shows whether a dispatcher still holds it.
     claims: int = 0
     #: The attempts, the latest last: {at, status, error, took_s}.
     log: Sequence[Mapping[str, Any]] = ()

@@ -37,7 +37,7 @@ Line = dict[str, Any]
 
 
 def pack(bulk_id: str, settings: Settings) -> None:
-    """Pack the bulk's archive, unless it is packed or nobody wants it any more.
+    """Pack the bulk's archive, unless it is packed or no longer requested.
 
     Raises:
         StorageUnavailable, RedisUnavailable: one of them does not answer; nothing is left half-done, try again later.

@@ -161,7 +161,7 @@ class _Check:
         """Count the characters of the day, once however often the file is checked.
 
         Raises:
-            DailyCharsExceeded: the key has not so many left.
+            DailyCharsExceeded: the key has fewer characters left.
         """
         if bulk.key_id:
             limits = Limits(**bulk.limits) if bulk.limits else Limits()
@@ -208,7 +208,7 @@ class _Check:
                 self._storage.put_stream(key, file, content_type=content_type)
 
     def _note(self, rows: int) -> None:
-        """Let whoever waits see how far it is."""
+        """Publish the progress for clients that wait."""
         now_s = time.monotonic()
         if now_s - self._noted_at_s >= NOTE_EVERY_S:
             self._noted_at_s = now_s

@@ -34,11 +34,11 @@ _log = log.get(__name__)
 
 #: How long a feeder that is not heard of keeps its place, in seconds.
 LEASE_S: Final = 10.0
-#: Between two rounds with something to do, with nothing to do, and beside another feeder, in seconds.
+#: Between two rounds with something to do, with nothing to do, and while another feeder is active, in seconds.
 BUSY_S, IDLE_S, STANDBY_S = 0.05, 0.25, 1.0
 #: Pause after Redis or S3 did not answer, in seconds.
 AWAY_S: Final = 1.0
-#: A task that nobody is at is sent again after this time, in seconds.
+#: A task without a worker is sent again after this time, in seconds.
 ASK_AGAIN_S: Final = 15.0
 #: Between two looks for what can be removed, in seconds.
 SWEEP_EVERY_S: Final = 10.0
@@ -164,7 +164,7 @@ class Feeder:
         return bulk.version <= VERSION
 
     def _settle_down(self, bulk: Bulk, now_s: float) -> None:
-        """Write what is complete to S3, and do what the bulk's state asks for beside feeding."""
+        """Write what is complete to S3, and do what else the state of the bulk requires."""
         if bulk.state == BulkState.CHECKING:
             if now_s - bulk.created_at > ASK_AGAIN_S:
                 self._ask(CHECK_BULK, bulk, "check", now_s)
@@ -174,7 +174,7 @@ class Feeder:
             for chunk in cursors:
                 self._chunks.take_out(bulk, chunk, for_good=bulk.state == BulkState.CANCELED)
         in_full = [chunk for chunk, cursor in cursors.items() if cursor >= size(bulk, chunk)]
-        # Of these nobody goes over the rows again, so that a cursor stays where it is.
+        # Their rows are not read again, so that a cursor stays valid.
         by_outcomes = bulk.retry_wanted or bulk.state in {BulkState.PAUSED, *ENDED}
         done = self._chunks.complete(bulk, list(cursors) if by_outcomes else in_full)
         for chunk in list(cursors) if bulk.state == BulkState.CANCELED else done:
@@ -206,7 +206,7 @@ class Feeder:
         return bool(wanted)
 
     def _ask(self, task: str, bulk: Bulk, work: str, now_s: float) -> None:
-        """Send a task, and again as long as nobody is at it: whoever was may have been killed."""
+        """Send a task, and send it again while no worker has it: the one that had it may have been killed."""
         asked_s = self._asked.get((bulk.id, work), float("-inf"))
         if now_s - asked_s < ASK_AGAIN_S:
             return

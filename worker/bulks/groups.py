@@ -44,7 +44,7 @@ Row = dict[str, Any]
 
 
 def join(bulk_id: str, settings: Settings) -> None:
-    """Join the bulk's groups, unless they are joined or nobody wants them any more.
+    """Join the bulk's groups, unless they are joined or no longer requested.
 
     Raises:
         StorageUnavailable, RedisUnavailable: one of them does not answer; try again later, what is joined is kept.
@@ -70,7 +70,7 @@ def _join(bulk: Bulk, store: BulkStore, storage: Storage, check: Callable[[], No
 
 
 def group_file(group: str, audio_format: str) -> str:
-    """The name of a group's file. Groups whose names have signs that no file has are told apart by a hash."""
+    """The name of a group's file. Groups whose names have signs that no file has are distinguished by a hash."""
     safe = safe_part(group)
     if safe != group:
         safe = f"{safe}-{hashlib.sha256(group.encode()).hexdigest()[:12]}"
@@ -183,10 +183,10 @@ class _Joiner:
         group.pause_ms = row["pause_ms"]
 
     def _end(self, group: _GroupFile) -> dict[str, Any]:
-        """Write the group's file to S3; what is told of it."""
-        told: dict[str, Any] = {"group": group.name, "rows": group.rows}
+        """Write the group's file to S3, and return its line in the list of groups."""
+        line: dict[str, Any] = {"group": group.name, "rows": group.rows}
         if group.known is not None:
-            return told | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(group.known)}
+            return line | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(group.known)}
         try:
             if group.error is not None:
                 raise group.error
@@ -194,8 +194,8 @@ class _Joiner:
         except UnavailableError:
             raise
         except StentorError as exc:
-            return told | {"state": BulkState.FAILED, "error_code": exc.code, "error_detail": exc.detail}
-        return told | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(facts)}
+            return line | {"state": BulkState.FAILED, "error_code": exc.code, "error_detail": exc.detail}
+        return line | {"state": BulkState.SUCCEEDED, "key": group.key, **_numbers(facts)}
 
     def _encode(self, group: _GroupFile) -> dict[str, str]:
         path = group.samples.with_suffix(f".{group.format}")

@@ -27,12 +27,12 @@ class Standing:
 
 
 def window(most: int, rows_per_s: float) -> int:
-    """How many rows of all bulks are to be in the lanes, when so many a second are spoken."""
+    """How many rows of all bulks should be in the lanes at this rate, in rows per second."""
     return min(most, max(LEAST_ROWS, round(rows_per_s * AHEAD_S)))
 
 
 def fill(wants: Sequence[int], total: int) -> list[int]:
-    """``total`` dealt out so that nobody gets more than wanted, and nobody less than another who wants more
+    """``total`` divided so that no one gets more than requested, and no one less than another that requests more
     (max-min fairness; Bertsekas and Gallager, Data Networks, 6.5.2). What cannot be halved goes to the first.
     """
     shares = [0] * len(wants)

@@ -1,4 +1,4 @@
-"""What is made of a whole bulk, once it has ended: its archive, its joined groups. The bulk tells how that goes."""
+"""What is made of a whole bulk after its end: its archive, its joined groups. The bulk's record has the progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[[Bulk, BulkStore, Callable[[], None]], Mapping[str, Any]]
 def make(
     bulk_id: str, settings: Settings, *, work: str, making: str, wanted: Callable[[Bulk], bool], act: Make
 ) -> None:
-    """Make something of a bulk with ``act``, unless it is made or nobody wants it any more.
+    """Make something of a bulk with ``act``, unless it is made or no longer requested.
 
     The bulk's field ``<work>_state`` is ``making`` meanwhile, and ``ready`` or ``failed`` afterwards.
 
@@ -40,7 +40,7 @@ def make(
                 made = act(bulk, store, check)
             except UnavailableError:
                 raise
-            except Exception:  # noqa: BLE001 - told where the client looks; trying again would end the same
+            except Exception:  # noqa: BLE001 - the client sees it in the bulk; trying again would end the same
                 store.put(bulk.id, **{field: MakingState.FAILED})
                 _log.exception("bulk_not_made_whole", bulk_id=bulk.id, work=work)
                 return

@@ -92,7 +92,7 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """One model, its loading and its speaking. Not thread safe: one thread calls it, but for ``prepare``."""
+    """One model, its loading and its speaking. Not thread safe: one thread calls it, except for ``prepare``."""
 
     @property
     def info(self) -> EngineInfo:

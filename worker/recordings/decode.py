@@ -1,7 +1,7 @@
 """The process that decodes one recording: ``python -m worker.recordings.decode IN OUT``.
 
 It reads a file that somebody else made, with libraries in C. So it is a process of its own, which limits itself before
-it looks at the file, has no secrets in its environment, and tells what it found as one line of JSON: the figures of a
+it looks at the file, has no secrets in its environment, and writes what it found as one line of JSON: the figures of a
 recording whose audio is in OUT, or ``{"error": code, "detail": sentence}``.
 """
 
@@ -33,12 +33,12 @@ def limit() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
-    # Should whoever started it be gone, so that nobody looks at the clock.
+    # A limit of its own, in case the process that started it is gone.
     signal.alarm(WALL_S + 5)
 
 
 def run(source: Path, target: Path) -> dict[str, Any]:
-    """What was found, as it is told."""
+    """What was found, as it is written."""
     # After the limits: importing maps memory and opens files as well.
     from stentor.errors import RecordingError  # noqa: PLC0415
     from worker.recordings.processing import process  # noqa: PLC0415

@@ -44,7 +44,7 @@ def _check(source: Source, spoken: NDArray[np.float32]) -> None:
     """Pass when the speech may be that of a voice.
 
     Raises:
-        RecordingTooShort, RecordingTooLong: so much speech there is, and so much is wanted.
+        RecordingTooShort, RecordingTooLong: the length of the speech, and the allowed lengths.
         RecordingUnusable: it is clipped flat.
     """
     speech_s = len(spoken) / SAMPLE_RATE_HZ

@@ -42,7 +42,7 @@ class Source:
     clipped_share: float
 
     def as_fields(self) -> dict[str, Any]:
-        """What a voice's record tells of the file."""
+        """What the record of a voice says about the file."""
         return {
             "format": self.format,
             "sample_rate_hz": self.rate_hz,
@@ -85,7 +85,7 @@ def read(path: Path) -> Source:
             _check(file)
             return _decode(file)
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError, OSError, MemoryError) as exc:
-        # Without the place that libsndfile names: the file is ours, and its path nobody's business.
+        # Without the place that libsndfile names: the path is internal.
         said = str(getattr(exc, "error_string", exc)).strip().rstrip(".")[:200]
         raise RecordingUnreadable(f"the recording cannot be decoded: {said or type(exc).__name__}") from exc
 

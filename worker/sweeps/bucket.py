@@ -1,4 +1,4 @@
-"""What sweeps need of S3 beside what the rooms do: lists, and removing many objects at a time."""
+"""What only sweeps need from S3: lists, and removal of many objects at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices that have vanished: nobody waits for them, and nothing is ordered of them, after a day."""
+"""Devices that have vanished: after a day their records and orders are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lanes: entries that no job needs, entries that nobody gets, and lanes that nobody uses any more."""
+"""Lanes: entries that no job needs, entries that no device gets, and lanes that are no longer used."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ PAGES_AT_MOST: Final = 20
 #: Between the end of one pass over the bucket and the next, in seconds: lists cost money.
 PASS_EVERY_S: Final = 3600.0
 #: A Redis that knows of no sweep from before this time has lost its data, or is new: nothing is removed until then, in
-#: seconds, so that whoever restores the data finds the objects.
+#: seconds, so that a restored backup finds its objects.
 NEW_S: Final = DAY_S
 
 #: Lists a page from behind what it is given, and removes what has to go; answers with the last that it looked at, empty
@@ -91,7 +91,7 @@ class _Objects:
         page = self._bucket.objects(AUDIO, after)
         last_day = f"{AUDIO}{datetime.fromtimestamp(until_s, UTC):%Y/%m/%d}/"
         old = [found for found in page if found.modified_s < until_s]
-        self._remove("audio_removed", self._of_nobody(old))
+        self._remove("audio_removed", self._unowned(old))
         over = len(page) < PAGE or page[-1].key[: len(last_day)] > last_day
         return "" if over else page[-1].key
 
@@ -116,7 +116,7 @@ class _Objects:
         began_s = [float(created_at) for created_at, cached in found if created_at and int(cached or 0)]
         return min([until_s, *(at_s - settings.cache_s - DAY_S for at_s in began_s)])
 
-    def _of_nobody(self, page: Iterable[Stored]) -> list[str]:
+    def _unowned(self, page: Iterable[Stored]) -> list[str]:
         """Those that are of no row of a bulk that is still there."""
         by_key = {found.key: bulks.row_of(found.key.rpartition("/")[2].partition(".")[0]) for found in page}
         there = self._there({row[0] for row in by_key.values() if row})
@@ -154,7 +154,7 @@ class _Objects:
                 return
 
     def abandoned_uploads(self, _: str) -> str:
-        """Uploads in parts that were begun more than a day ago: whoever began them has ended."""
+        """Uploads in parts that were begun more than a day ago: the process that began them has ended."""
         self._may_go_on()
         for prefix in UPLOADED:
             if given_up := self._bucket.abort_uploads(prefix, begun_before_s=self._sweep.now_s - DAY_S):

@@ -20,7 +20,7 @@ _JOBS: Final = "jobs"
 
 
 def owners(sweep: Round) -> Sequence[str]:
-    """All owners that are known, of whom there may be something; one is remembered when its keys are revoked.
+    """All known owners that may have data; an owner is remembered when its keys are revoked.
 
     Raises:
         RedisUnavailable: Redis does not answer.

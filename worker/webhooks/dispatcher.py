@@ -1,4 +1,4 @@
-"""The courier: threads that read the outbox, and send what is due. Any number of couriers work beside one another."""
+"""The dispatcher: threads that read the outbox and send what is due. Any number of dispatchers may run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from worker.webhooks.sending import ReceiverResponse, Sender
 
 _log = log.get(__name__)
 
-#: Deliveries that one process has on their way; a thread each, while there are so many. Eight receivers that hang, at
+#: Deliveries that one process has on their way; a thread each. Eight receivers that hang, at
 #: `STENTOR_WEBHOOK_CONCURRENCY` each, leave half of them to the others.
 THREADS: Final = 128
 #: Longest wait for something to happen, in seconds: a retry comes no later than this after its time.
@@ -138,7 +138,7 @@ class WebhookDispatcher:
         except (redis.RedisError, StentorError) as exc:
             # What is in hand comes again when its lease is over.
             _log.warning("waiting_for_neighbour", reason=str(exc))
-        except Exception as exc:  # noqa: BLE001 - a thread has nobody else to tell it to
+        except Exception as exc:  # noqa: BLE001 - the last door of a thread
             _log.error("courier_failed", exc_info=exc)
         finally:
             with self._idle:

@@ -36,7 +36,7 @@ class FanOut:
     def write(self, events: Sequence[Event]) -> list[Event]:
         """The events whose deliveries are in Redis now, those with nothing to tell among them.
 
-        One that cannot be told, which is a fault of ours, is left out and comes again.
+        One that cannot be rendered, which is a fault of ours, is left out and comes again.
         """
         now = time.time()
         endpoints = self._endpoints({event.owner for event in events})
@@ -44,13 +44,13 @@ class FanOut:
         deliveries: list[tuple[Delivery, bool]] = []
         for event, fields in zip(events, self._truths(events), strict=True):
             try:
-                told = message(event, fields, public_url=self._public_url, now=now)
-                deliveries += deliveries_of(told, endpoints[event.owner], now) if told else ()
+                event_message = message(event, fields, public_url=self._public_url, now=now)
+                deliveries += deliveries_of(event_message, endpoints[event.owner], now) if event_message else ()
             except Exception as exc:  # noqa: BLE001 - one event's fault must not hold the others
                 _log.error("event_not_told", type=event.type, id=event.id, exc_info=exc)
                 continue
             written.append(event)
-            if told is None:
+            if event_message is None:
                 _log.warning("event_void", type=event.type, id=event.id)
         if deliveries:
             packed = json.dumps([_arguments(delivery, implicit) for delivery, implicit in deliveries])
@@ -71,28 +71,28 @@ class FanOut:
         return {owner: [Endpoint.from_json(line) for line in found] for owner, found in zip(owners, lines, strict=True)}
 
 
-def deliveries_of(told: Message, endpoints: Iterable[Endpoint], now: float) -> list[tuple[Delivery, bool]]:
+def deliveries_of(event_message: Message, endpoints: Iterable[Endpoint], now: float) -> list[tuple[Delivery, bool]]:
     """A delivery for each endpoint that hears of it, and whether that is an implicit one."""
     found: list[tuple[Delivery, bool]] = []
     for endpoint in endpoints:
-        if endpoint.id == told.endpoint if told.type == PING else endpoint.hears(told.type):
+        if endpoint.id == event_message.endpoint if event_message.type == PING else endpoint.hears(event_message.type):
             state = SKIPPED if endpoint.disabled else PENDING
-            found.append((_delivery(told, endpoint.id, endpoint.url, state, now), False))
-    if told.webhook_url:
-        callback = implicit_id(told.owner, told.webhook_url)
-        found.append((_delivery(told, callback, told.webhook_url, PENDING, now), True))
+            found.append((_delivery(event_message, endpoint.id, endpoint.url, state, now), False))
+    if event_message.webhook_url:
+        callback = implicit_id(event_message.owner, event_message.webhook_url)
+        found.append((_delivery(event_message, callback, event_message.webhook_url, PENDING, now), True))
     return found
 
 
-def _delivery(told: Message, endpoint: str, url: str, state: str, now: float) -> Delivery:
+def _delivery(event_message: Message, endpoint: str, url: str, state: str, now: float) -> Delivery:
     return Delivery(
-        id=delivery_id(told.id, endpoint),
-        event=told.id,
-        type=told.type,
+        id=delivery_id(event_message.id, endpoint),
+        event=event_message.id,
+        type=event_message.type,
         endpoint=endpoint,
-        owner=told.owner,
+        owner=event_message.owner,
         url=url,
-        payload=told.body,
+        payload=event_message.body,
         state=state,
         created_at=now,
         due_at=now if state == PENDING else None,

@@ -42,7 +42,7 @@ class Outbox:
                 self._client.xgroup_delconsumer(keys.OUTBOX, keys.COURIERS, one["name"])
 
     def read(self, wait_s: float) -> list[Event]:
-        """What nobody has looked at; waits so long for something. From time to time also what lost couriers held."""
+        """Events that no dispatcher has read, waiting up to ``wait_s``; at times also those of lost dispatchers."""
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_FOR_LOST_EVERY_S
             if lost := self._lost():
@@ -58,7 +58,7 @@ class Outbox:
         return [_event(entry, fields) for entry, fields in answer[1] if fields]
 
     def done(self, events: Iterable[Event]) -> None:
-        """Take events out: all that is to be told of them is in Redis."""
+        """Remove events: their deliveries are in Redis."""
         entries = [event.entry for event in events]
         if entries:
             pipe = self._client.pipeline(transaction=True)

@@ -1,4 +1,4 @@
-"""What a webhook tells: thin bodies, rendered from the truth."""
+"""Bodies of webhooks: small, and rendered from the current record."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from stentor.webhooks.webhook import PING, PROGRESS, Event, event_id
 
 #: A body has fewer bytes: receivers may refuse larger ones (Standard Webhooks 1.0.0).
 MAX_BYTES: Final = 20_000
-#: Longest sentence of an error, and longest name of a bulk, that is told.
+#: Longest sentence of an error, and longest name of a bulk, in a webhook.
 MAX_SENTENCE_CHARS: Final = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Message:
-    """An event as it is told, to all who hear of it."""
+    """An event as it is sent to all its endpoints."""
 
     id: str
     type: str
     owner: str
     body: str
-    #: The address that came with the job or bulk, if it is told of this.
+    #: The address that came with the job or bulk, if it receives this event.
     webhook_url: str | None = None
     #: The endpoint that a ping is for; None for what is for all that hear of it.
     endpoint: str | None = None
 
 
 def message(event: Event, fields: Mapping[str, str], *, public_url: str | None, now: float) -> Message | None:
-    """What is told of an event, given the hash of the job or bulk; None if there is nothing to tell any more."""
+    """The message of an event, given the hash of the job or bulk; None if the record is gone."""
     base = (public_url or "").rstrip("/")
     if event.type == PING:
         body = _body(event.type, now, {"id": event.id})
@@ -90,11 +90,11 @@ def _of_bulk(event: Event, bulk: Bulk, base: str, now: float) -> Message | None:
         "error": _error(bulk),
         "url": f"{base}/v1/bulks/{bulk.id}",
     }
-    told = bulk.webhook_progress or not progress
+    notified = bulk.webhook_progress or not progress
     # Two looks at a bulk of which nothing was settled in between tell the same.
     moment = f"{bulk.retries}/{bulk.settled}" if progress else str(bulk.settled_at)
     body = _body(event.type, bulk.settled_at or now, data)
-    return _message(event, moment, body, webhook_url=bulk.webhook_url if told else None)
+    return _message(event, moment, body, webhook_url=bulk.webhook_url if notified else None)
 
 
 def _error(bulk: Bulk) -> dict[str, Any] | None:
@@ -105,22 +105,22 @@ def _error(bulk: Bulk) -> dict[str, Any] | None:
 
 
 def _message(event: Event, moment: str, body: str, **rest: str | None) -> Message:
-    told = event_id(event.type, event.id, moment)
-    return Message(id=told, type=event.type, owner=event.owner, body=body, **rest)
+    message_id = event_id(event.type, event.id, moment)
+    return Message(id=message_id, type=event.type, owner=event.owner, body=body, **rest)
 
 
 def _body(kind: str, at: float, data: Mapping[str, Any]) -> str:
-    told: dict[str, Any] = {"type": kind, "timestamp": _rfc3339(at), "data": dict(data)}
-    body = _dump(told)
+    payload: dict[str, Any] = {"type": kind, "timestamp": _rfc3339(at), "data": dict(data)}
+    body = _dump(payload)
     if len(body.encode()) >= MAX_BYTES:
-        # Only metadata can be so large; whoever needs it finds it at the url.
-        told["data"] |= {"metadata": {}, "metadata_omitted": True}
-        body = _dump(told)
+        # Only metadata can be so large; the url has all of it.
+        payload["data"] |= {"metadata": {}, "metadata_omitted": True}
+        body = _dump(payload)
     return body
 
 
-def _dump(told: Mapping[str, Any]) -> str:
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+def _dump(payload: Mapping[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
 
 
 def _rfc3339(seconds: float) -> str:

@@ -26,7 +26,7 @@ from stentor.webhooks.addresses import Address, Network, is_permitted, literal
 from worker.webhooks.retry_policy import retry_after_s
 from worker.webhooks.watchdog import Limit, Watchdog
 
-#: Bytes of an answer's body that are read, so that its sender sees no broken connection; nobody looks at them.
+#: Bytes of an answer's body that are read, so that its sender sees no broken connection; they are not used.
 BODY_BYTES: Final = 4096
 USER_AGENT: Final = f"Stentor/{importlib.metadata.version('stentor')} (webhooks)"
 #: What receivers ask for a pause with.
@@ -179,7 +179,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 class _Adapter(IPFilterAdapter):  # type: ignore[misc] # requests-hardened has no types
     """Resolves once, refuses what is not permitted, and connects to that address and no other.
 
-    requests-hardened does it, and knows no networks that are allowed. What it refuses it tells with the address that
+    requests-hardened does it, and knows no networks that are allowed. Its error names the address that
     it found: if that is allowed, it is the one that is connected to. Nothing is resolved a second time.
     """
 

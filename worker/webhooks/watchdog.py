@@ -30,7 +30,7 @@ class Limit:
             self.end()
 
     def end(self) -> None:
-        """Whoever reads or writes the connection sees its end, now."""
+        """End the connection now; its reader or writer gets an error."""
         with self._lock:
             if self._closed:
                 return
@@ -58,7 +58,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def limit(self, seconds: float) -> Iterator[Limit]:
-        """A limit of so many seconds from now on."""
+        """A limit that ends this many seconds from now."""
         limit = Limit()
         with self._changed:
             heapq.heappush(self._ends, (time.monotonic() + seconds, next(self._number), limit))

@@ -55,7 +55,9 @@ def test_a_server_whose_authority_is_named_is_trusted_by_both_ways_to_it(url: st
 @pytest.mark.parametrize("named", ["another", None])
 def test_one_that_another_authority_has_signed_is_refused_by_name(url: str, folder: Path, named: str | None) -> None:
     made = settings(url, Authority(folder, named) if named else None)
-    with pytest.raises(RedisUntrusted, match=r"certificate of Redis is not trusted: .*\. Set STENTOR_REDIS_TLS_CA") as refused:
+    with pytest.raises(
+        RedisUntrusted, match=r"certificate of Redis is not trusted: .*\. Set STENTOR_REDIS_TLS_CA"
+    ) as refused:
         ping(made)
     assert refused.value.code == "redis_untrusted"
     with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):

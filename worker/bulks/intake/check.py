@@ -39,7 +39,7 @@ def check_file(
     gets the numbers of chunks, in order from 0 on, and their rows as gzip JSON Lines: no more of them after the first
     fault if the options say ``reject``. ``errors_path`` is always written: all faults as CSV, or only its header.
     ``groups_path`` is written if the report says ``groups``: JSON Lines. ``progress`` gets the number of rows so far,
-    every 1000 rows. Memory does not grow with the file; a scratch file beside ``errors_path`` does.
+    every 1000 rows. Memory does not grow with the file; a scratch file next to ``errors_path`` does.
 
     Raises:
         BulkError: the file cannot be read, or not to its end. Its ``errors`` are Faults as a report has them, its own

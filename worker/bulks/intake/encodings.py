@@ -47,7 +47,7 @@ class Place:
     row: int = 0
     #: The line of the file, counted from 1.
     line: int = 0
-    #: Characters of the row so far. Whoever takes a row sets it back.
+    #: Characters of the row so far. The reader of a row sets it back.
     chars: int = 0
     max_chars: int
     #: Rows with nothing in them, so far.

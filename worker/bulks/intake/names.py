@@ -76,7 +76,7 @@ def _check_parts(path: str, *, whole: str) -> None:
 
 
 def _check_folders(path: str, *, whole: str) -> None:
-    """Let no folder have the name that a file may have: nobody could unpack both."""
+    """Refuse a folder with the name of a possible file: an archive with both cannot be unpacked."""
     *folders, _ = path.split("/")
     for folder in folders:
         if folder.rpartition(".")[2].lower() in FORMATS:

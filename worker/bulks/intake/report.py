@@ -1,4 +1,4 @@
-"""What checking a file of texts is told, and what it finds."""
+"""Options and findings of the check of a file of texts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from stentor.errors import FileEmpty, FileTooLarge, FileUnreadable
 
 #: Bytes that are read at a time.
 BLOCK_BYTES: Final = 2**18
-#: Bytes from which it is told what a file is.
+#: Number of bytes that decide what a file is.
 SAMPLE_BYTES: Final = 2**20
 #: Parts that a gzip may be put together of; each costs time. Tools that pack in parallel make one of every 64 KiB.
 MAX_MEMBERS: Final = 65_536

@@ -20,11 +20,11 @@ from worker.bulks.intake.report import MOST_NAMES
 DELIMITERS: Final = (",", ";", "\t", "|")
 #: Longest header line, in characters. With all names as long as they may be it has about 2,000.
 MAX_HEADER_CHARS: Final = 65_536
-#: The line with which Excel is told what parts the columns.
+#: The line that names the delimiter for Excel.
 _SEP: Final = re.compile(r'"?sep=([^\w\s"\x00]|\t)"?', re.IGNORECASE)
 _NO_TABLE: Final = "send CSV, TSV or JSON Lines, plain or gzip"
 
-#: What a row says, by column, without columns that are empty; or why nobody can tell.
+#: What a row says, by column, without columns that are empty; or why it cannot be read.
 Fields = dict[str, Any] | BulkError
 
 
@@ -64,13 +64,13 @@ def open_table(lines: Iterator[str], place: Place) -> Table:
         seen: dict[str, None] = {}
         rows = _objects(itertools.chain((first,), lines), place, seen)
         return Table(format="jsonl", delimiter=None, columns=seen, rows=rows)
-    told = _SEP.fullmatch(first.rstrip("\r\n"))
-    if told:
+    declared = _SEP.fullmatch(first.rstrip("\r\n"))
+    if declared:
         first = _first(lines, place)
     limit, place.max_chars = place.max_chars, MAX_HEADER_CHARS
     if len(first) > MAX_HEADER_CHARS:
         raise RowMalformed(f"the header line has {len(first)} characters; at most {MAX_HEADER_CHARS} are allowed")
-    delimiter = told[1] if told else _delimiter(first)
+    delimiter = declared[1] if declared else _delimiter(first)
     reader = csv.reader(itertools.chain((first,), lines), delimiter=delimiter, strict=True)
     try:
         names = next(reader, [])

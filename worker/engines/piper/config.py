@@ -93,5 +93,5 @@ class VoiceConfig(_Part):
 
 
 def config_path(model: Path) -> Path:
-    """Where the configuration of a model file is: beside it, with ``.json`` after the whole name."""
+    """Where the configuration of a model file is: next to it, with ``.json`` after the whole name."""
     return model.with_name(model.name + ".json")

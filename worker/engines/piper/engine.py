@@ -28,7 +28,7 @@ CUDA_BUDGET_S = 240.0
 #: Bytes of device memory per second of audio, and for weights and workspaces, with which a cap shrinks the budget.
 CUDA_BYTES_PER_S = 20 * 2**20
 CUDA_FIXED_BYTES = 2**30
-#: On a CPU a loaded joe (63 MB) and its batches take 390 MB beside what Python and the libraries take.
+#: On a CPU a loaded joe (63 MB) and its batches take 390 MB in addition to Python and the libraries.
 CPU_BYTES_PER_BYTE = 6
 #: So much of each end of a model file goes into its revision.
 END_BYTES = 2**20

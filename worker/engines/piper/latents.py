@@ -43,7 +43,7 @@ class Row:
     noise_w_scale: float
 
     def generator(self) -> np.random.Generator:
-        """The row's own source of noise: the same row draws the same numbers, whoever shares its batch."""
+        """The row's own source of noise: the same row draws the same numbers, whatever shares its batch."""
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed)))
 
 

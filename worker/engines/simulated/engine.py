@@ -28,7 +28,7 @@ OFFSETS = 8000
 
 
 class SimulatedEngine:
-    """One simulated GPU with a model on it. ``scale`` makes its clock run so many times faster."""
+    """One simulated GPU with a model on it. ``scale`` makes its clock run that many times faster."""
 
     def __init__(self, gpu: Gpu, *, scale: float = 1.0, sleep: Callable[[float], None] = time.sleep) -> None:
         self._gpu = gpu

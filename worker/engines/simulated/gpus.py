@@ -1,6 +1,6 @@
 """Cost curves and memory of named GPUs, fitted to figures that others published.
 
-A pass over ``rows`` rows, padded to ``longest`` units, takes so many seconds::
+A pass over ``rows`` rows, padded to ``longest`` units, takes, in seconds::
 
     fixed_s + longest x step_s + longest x rows x unit_s
 

@@ -11,7 +11,7 @@
 -- Answer   'added'; 'there' if it was added before; 'overtaken' if another charge that this one does not know came first
 local last = redis.call('HGET', KEYS[1], 'charge')
 if last == ARGV[2] then return 'there' end
--- A Redis that has lost its data has no last charge, and overtakes nobody.
+-- A Redis that has lost its data has no last charge, and overtakes no other.
 if last and last ~= ARGV[5] then return 'overtaken' end
 for _, hash in ipairs(cjson.decode(ARGV[6])) do
   local amounts = hash[3]

@@ -140,7 +140,7 @@ def _latents(wires: Wires) -> tuple[str, str, str]:
     if factors is None or factors.op_type != "Mul":
         raise NotCuttable("what is multiplied by scales[0] is not a product")
     exponents = [wires.maker.get(name) for name in factors.input if not _is_noise(wires, name)]
-    exponent = _only(exponents, "factor beside the noise of the latents")
+    exponent = _only(exponents, "factor next to the noise of the latents")
     if exponent is None or exponent.op_type != "Exp":
         raise NotCuttable("the noise of the latents is not multiplied by an Exp")
     adds = [node for node in wires.takers.get(scaled.output[0], []) if node.op_type == "Add"]
@@ -161,13 +161,13 @@ def _per_id(wires: Wires, expanded: str) -> str:
 
 
 def _mask(wires: Wires, ceil: str, latents: str) -> str:
-    """The one tensor that depends on the durations and reaches the latent half beside ``z``."""
+    """The one tensor that depends on the durations and reaches the latent half in addition to ``z``."""
     of_durations, of_latents = wires.after(ceil), wires.after(latents)
-    beside: set[str] = {
+    others: set[str] = {
         name
         for node in wires.before([wires.graph.output[0].name], [latents])
         if not of_latents.isdisjoint(node.output)
         for name in node.input
         if name in of_durations and name not in of_latents
     }
-    return _only(sorted(beside), "tensor from the durations to the latent half")
+    return _only(sorted(others), "tensor from the durations to the latent half")
