@@ -103,6 +103,7 @@ def secret_of(store: WebhookStore, there: Receiver) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(
     programs: None, tmp_path: Path, measured: Measured
 ) -> None:
@@ -139,6 +140,7 @@ def test_in_stentor_up_nobody_notices_that_an_io_worker_is_killed(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)
@@ -159,6 +161,7 @@ def test_a_killed_io_worker_of_two_changes_nothing_for_who_listens(rooms: Rooms,
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_only_io_worker_that_is_killed_and_comes_back_loses_nothing(rooms: Rooms, measured: Measured) -> None:
     with receiver(slowly) as slow, receiver() as quick, contextlib.closing(connect(rooms.settings)) as client:
         store = WebhookStore(client, keep_s=3600)
