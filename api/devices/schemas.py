@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.schemas import utc_time
 from stentor.devices.clocks import ClocksReport
 from stentor.devices.overrides import Override
 from stentor.devices.registry import DeviceState, DeviceStatus
 from stentor.speech import OneOf
+from stentor.times import utc_time
 
 
 class OverrideOut(BaseModel):

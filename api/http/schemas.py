@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-
-def utc_time(seconds: float | None) -> datetime | None:
-    """A time in seconds since the epoch as answers have it; None for None."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 class FieldErrorOut(BaseModel):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
 
-from api.http.schemas import utc_time
 from api.http.speech_fields import speech_answer, speech_request
 from stentor.jobs.job import (
     MAX_METADATA,
@@ -18,6 +17,7 @@ from stentor.jobs.job import (
     Priority,
 )
 from stentor.speech import OneOf, SpeechParams
+from stentor.times import utc_time
 from stentor.webhooks.webhook import MAX_URL_CHARS
 
 State = Annotated[JobState, OneOf(JobState)]
